@@ -1,0 +1,33 @@
+"""The production server: `python main.py`. Its settings come from the environment and from `.env`."""
+
+import logging
+import sys
+
+from src.core.config import load_settings
+from src.core.logging import configure_logging
+from src.serve import supervisor
+
+EXIT_REFUSED = 2
+REFUSAL = (
+    "HOST={host} would let other machines in, and the service does not ask callers who they are yet: whoever reaches "
+    "it could read and change every row. Listen on 127.0.0.1, or, where something in front of it checks callers, set "
+    "ALLOW_UNAUTHENTICATED=1."
+)
+
+log = logging.getLogger("serve")
+
+
+def main() -> int:
+    """Serve until SIGTERM or Ctrl-C; the exit code."""
+    settings = load_settings()
+    configure_logging(settings)
+    if not settings.is_loopback:
+        if not settings.allow_unauthenticated:
+            print(REFUSAL.format(host=settings.host), file=sys.stderr)
+            return EXIT_REFUSED
+        log.warning("HOST=%s and ALLOW_UNAUTHENTICATED=1: whoever reaches it can change every row", settings.host)
+    return supervisor.serve(settings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""Error class -> status, and the problem document that answers it (RFC 9457)."""
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from src.api.http import Answer, shortened
+from src.core import errors
+from src.core.errors import ApiError
+
+STATUS_CODES: dict[type[ApiError], int] = {
+    errors.InvalidRequest: 400,
+    errors.RowNotFound: 404,
+    errors.MethodNotAllowed: 405,
+    errors.RowConflict: 409,
+    errors.BodyTooLarge: 413,
+    errors.UnsupportedMedia: 415,
+    errors.Unavailable: 503,
+}
+PROBLEM_TYPE = b"application/problem+json"
+DEFECT = "something went wrong in the service; it has been logged under this request_id"
+
+
+def status_of(error: ApiError) -> int:
+    """The status code of an error: that of the nearest class above it in the table."""
+    return next(STATUS_CODES[class_] for class_ in type(error).__mro__ if class_ in STATUS_CODES)
+
+
+def answer_error(error: ApiError, path: str, request_id: str) -> Answer:
+    """The answer to a request that ended in `error`."""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    if isinstance(error, errors.Unavailable):
+        headers = ((b"retry-after", b"%d" % error.retry_after_s),)
+    elif isinstance(error, errors.MethodNotAllowed):
+        headers = ((b"allow", error.allow.encode()),)
+    body = problem_document(status_of(error), error.detail, path, request_id)
+    if error.problems:
+        body["errors"] = [
+            {"in": problem.place, "pointer": problem.pointer, "detail": problem.detail}
+            for problem in error.problems[:100]
+        ]
+    return Answer(status_of(error), msgspec.json.encode(body), headers, PROBLEM_TYPE)
+
+
+def answer_status(status: int, detail: str, path: str, request_id: str) -> Answer:
+    """The answer to a request that ended in a bare status code."""
+    return Answer(status, msgspec.json.encode(problem_document(status, detail, path, request_id)), (), PROBLEM_TYPE)
+
+
+def problem_document(status: int, detail: str, path: str, request_id: str) -> dict[str, Any]:
+    """The members that every error answer has."""
+    return {
+        "detail": detail,
+        "status": status,
+        "title": HTTPStatus(status).phrase,
+        "type": "about:blank",
+        "instance": shortened(path),
+        "request_id": request_id,
+    }
+
+
+async def answer_http_exception(request: Request, error: Exception) -> Response:
+    """Answer what FastAPI itself raises: no such path, no such method, a file that is not there."""
+    assert isinstance(error, HTTPException)
+    detail = f"nothing is at {shortened(request.url.path)}" if error.status_code == 404 else str(error.detail)
+    body = problem_document(error.status_code, detail, request.url.path, request.scope.get("request_id", ""))
+    return Response(msgspec.json.encode(body), error.status_code, error.headers, PROBLEM_TYPE.decode())
+
+
+async def answer_invalid_request(request: Request, error: Exception) -> Response:
+    """Answer FastAPI's own validation, on routes that are added by hand: 400, and nothing of the input."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    body = problem_document(
+        400, shortened(f"{place}: {first['msg']}", 300), request.url.path, request.scope.get("request_id", "")
+    )
+    return Response(msgspec.json.encode(body), 400, None, PROBLEM_TYPE.decode())

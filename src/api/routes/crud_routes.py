@@ -1,0 +1,112 @@
+"""create_crud_router, and one call to it per table.
+
+No `from __future__ import annotations` here: annotations are chosen per table at run time, and FastAPI could
+not resolve their names.
+"""
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any
+
+from fastapi import APIRouter
+
+from src.api.dependencies import models_of
+from src.api.direct import DirectRoute, Documented, Handler, documented
+from src.api.documentation import (
+    LINK_HEADER,
+    LOCATION_HEADER,
+    body_parameter,
+    key_parameter,
+    list_parameters,
+    path_name,
+    problems,
+    success,
+)
+from src.api.rows import RowHandlers
+
+
+def create_crud_router(
+    *, table_name: str, prefix: str, tags: Sequence[str | Enum], auto_timestamps: bool = True
+) -> APIRouter:
+    """Make the routes of a table: list, read, create, replace and delete its rows.
+
+    With `auto_timestamps` the server sets `created_at` and `updated_at`, where the table has them.
+
+    Raises:
+        LookupError: the table is not in MODEL_MAP.
+    """
+    models = models_of(table_name)
+    handlers = RowHandlers(models, auto_timestamps=auto_timestamps)
+    router = APIRouter(prefix=prefix, tags=list(tags), route_class=DirectRoute)
+    name, row = table_name, models.read.__name__
+    row_path = f"/{{{path_name(models)}}}"
+    key, body = key_parameter(models), body_parameter
+
+    def add(
+        method: str, path: str, operation: str, handler: Handler, parameters: dict[str, Documented], **more: Any
+    ) -> None:
+        endpoint = documented(handler, f"{operation}_{name}".replace(" ", "_"), parameters, handler.__doc__ or "")
+        router.add_api_route(path, endpoint, methods=[method], **more)
+
+    add(
+        "GET",
+        "",
+        "list",
+        handlers.list_rows,
+        list_parameters(models),
+        summary=f"List rows of {name}",
+        response_model=list[models.read],  # type: ignore[name-defined]  # chosen at run time
+        responses=success(200, "One page of rows.", LINK_HEADER) | problems(),
+    )
+    add(
+        "POST",
+        "",
+        "create",
+        handlers.create_row,
+        body(models.create),
+        summary=f"Create a {row}",
+        status_code=201,
+        response_model=models.read,
+        responses=success(201, "The new row.", LOCATION_HEADER) | problems(409, 413, 415),
+    )
+    add(
+        "GET",
+        row_path,
+        "read",
+        handlers.read_row,
+        key,
+        summary=f"Read a {row}",
+        response_model=models.read,
+        responses=success(200, "The row.") | problems(404),
+    )
+    add(
+        "PUT",
+        row_path,
+        "replace",
+        handlers.replace_row,
+        key | body(models.update),
+        summary=f"Replace a {row}",
+        response_model=models.read,
+        responses=success(200, "The row as it is now.") | problems(404, 409, 413, 415),
+    )
+    add(
+        "DELETE",
+        row_path,
+        "delete",
+        handlers.delete_row,
+        key,
+        summary=f"Delete a {row}",
+        status_code=204,
+        response_model=None,
+        responses=success(204, "The row is gone.") | problems(404, 409),
+    )
+    return router
+
+
+users_router = create_crud_router(table_name="users", prefix="/users", tags=["users"], auto_timestamps=True)
+sessions_router = create_crud_router(table_name="sessions", prefix="/sessions", tags=["sessions"], auto_timestamps=True)
+recordings_router = create_crud_router(
+    table_name="recordings", prefix="/recordings", tags=["recordings"], auto_timestamps=True
+)
+algos_router = create_crud_router(table_name="algos", prefix="/algos", tags=["algos"], auto_timestamps=True)
+events_router = create_crud_router(table_name="event_log", prefix="/events", tags=["events"], auto_timestamps=True)

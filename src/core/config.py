@@ -1,0 +1,111 @@
+"""Settings: from the environment, then from `.env`, then the defaults below."""
+
+from functools import cached_property
+from ipaddress import ip_address
+from typing import Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql", "postgres": "postgresql"}
+
+
+class Settings(BaseSettings):
+    """Every setting of the service; `.env.example` explains each one for operators."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", env_ignore_empty=True)
+
+    environment: Literal["development", "test", "production"] = "development"
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=1, le=65535)
+    web_concurrency: int | None = Field(default=None, ge=1, le=256)
+    allow_unauthenticated: bool = False
+    cors_origins: str = ""
+    drain_notice_s: float = Field(default=0.0, ge=0, le=600)
+    drain_s: float = Field(default=10.0, ge=0, le=3600)
+
+    database_url: str = "sqlite:///data/backend.db"
+    pool_size: int = Field(default=10, ge=1, le=1000)
+    pool_wait_s: float = Field(default=5.0, gt=0, le=300)
+    connect_timeout_s: float = Field(default=3.0, gt=0, le=300)
+    statement_timeout_s: float = Field(default=10.0, gt=0, le=3600)
+    statement_cache_size: int = Field(default=500, ge=0, le=100_000)
+    sqlite_wal_limit_bytes: int = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
+
+    max_body_bytes: int = Field(default=1024 * 1024, ge=1024)
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["auto", "json", "text"] = "auto"
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_a_database_url(cls, value: str) -> str:
+        try:
+            url = make_url(value)
+        except ArgumentError:
+            raise ValueError(
+                "is no database URL; write sqlite:///path/to/file or postgresql://user@host/name"
+            ) from None
+        if url.get_backend_name() not in DRIVERS:
+            raise ValueError(f"names {url.get_backend_name()!r}; this service runs on sqlite and postgresql")
+        if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+            raise ValueError("names no file; a database in memory cannot be shared by connections")
+        return value
+
+    @model_validator(mode="after")
+    def _is_safe_to_listen(self) -> "Settings":
+        if any(origin == "*" for origin in self.allowed_origins):
+            raise ValueError("CORS_ORIGINS lists '*'; name each origin, for example https://study.example")
+        return self
+
+    @cached_property
+    def url(self) -> URL:
+        """The database's address without a driver: the engine chooses its own."""
+        url = make_url(self.database_url)
+        return url.set(drivername=DRIVERS[url.get_backend_name()])
+
+    @property
+    def safe_url(self) -> str:
+        """The database's address for logs, without its password."""
+        return self.url.render_as_string(hide_password=True)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the database is a file of this machine."""
+        return self.url.drivername == "sqlite"
+
+    @property
+    def workers(self) -> int:
+        """Worker processes. More than one brings no throughput on SQLite, only longer waits."""
+        return self.web_concurrency or (1 if self.is_sqlite else 2)
+
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """Origins whose scripts may call the API; none by default."""
+        return tuple(origin.strip() for origin in self.cors_origins.split(",") if origin.strip())
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the service."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+
+def load_settings() -> Settings:
+    """Read the settings, or stop the process with one sentence that names the bad one.
+
+    Raises:
+        SystemExit: a setting cannot be right.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        reason = first["msg"].removeprefix("Value error, ")
+        raise SystemExit(f"Bad setting {name}: {reason}." if name else f"Bad setting: {reason}.") from None

@@ -1,0 +1,112 @@
+"""What can go wrong, as the rest of the code raises it.
+
+    ApiError
+    ├── InvalidRequest      what the client sent cannot be right
+    │   ├── UnknownName         a column, parameter or member that does not exist
+    │   └── ValueRefused        the database refuses the value (null, check, range)
+    ├── RowNotFound         no row has this key
+    ├── RowConflict         another row stands in the way
+    │   ├── KeyExists           a row with this key or unique value exists
+    │   └── ReferenceBroken     a foreign key would point nowhere: the row refers to none, or is referred to
+    ├── BodyTooLarge        more bytes than the limit
+    ├── UnsupportedMedia    a body that is not JSON in UTF-8
+    ├── MethodNotAllowed    the path exists, the method does not
+    └── Unavailable         try again later
+        ├── DatabaseAway        no connection to the database
+        ├── DatabaseBusy        pool exhausted, time limit passed, deadlock, disk full
+        ├── SchemaMismatch      the database lacks a table or a column of the models
+        └── ShuttingDown        the process is about to end
+
+`db` raises its members deep and precisely, `api/errors.py` gives each a status code.
+"""
+
+from typing import NamedTuple
+
+
+class Problem(NamedTuple):
+    """One thing wrong with a request: where it stands, and what would have been right."""
+
+    place: str
+    """`body`, `query`, `path` or `header`."""
+    pointer: str
+    """JSON pointer into the body, or the name of the parameter."""
+    detail: str
+
+
+class ApiError(Exception):
+    """An error that has an answer. Its text is read by API users and never holds a secret."""
+
+    def __init__(self, detail: str, problems: tuple[Problem, ...] = ()) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.problems = problems
+
+
+class InvalidRequest(ApiError):
+    """What the client sent cannot be right, whatever the database holds."""
+
+
+class UnknownName(InvalidRequest):
+    """A column, parameter or member that does not exist."""
+
+
+class ValueRefused(InvalidRequest):
+    """The database refuses a value: null, check, length or range."""
+
+
+class RowNotFound(ApiError):
+    """No row has this key."""
+
+
+class RowConflict(ApiError):
+    """Another row stands in the way."""
+
+
+class KeyExists(RowConflict):
+    """A row with this key, or with this value in a unique column, exists already."""
+
+
+class ReferenceBroken(RowConflict):
+    """A foreign key would point nowhere: the row refers to a missing one, or others refer to the deleted one."""
+
+
+class BodyTooLarge(ApiError):
+    """The body has more bytes than the limit."""
+
+
+class UnsupportedMedia(ApiError):
+    """The body is not JSON in UTF-8."""
+
+
+class MethodNotAllowed(ApiError):
+    """The path exists, the method does not."""
+
+    def __init__(self, detail: str, allow: str) -> None:
+        super().__init__(detail)
+        self.allow = allow
+
+
+class Unavailable(ApiError):
+    """The request was fine and may work later; nothing of it was stored."""
+
+    retry_after_s = 1
+
+
+class DatabaseAway(Unavailable):
+    """No connection to the database."""
+
+    retry_after_s = 2
+
+
+class DatabaseBusy(Unavailable):
+    """Pool exhausted, time limit passed, deadlock, disk full."""
+
+
+class SchemaMismatch(Unavailable):
+    """The database lacks a table or a column of the models: migrations have not run."""
+
+    retry_after_s = 10
+
+
+class ShuttingDown(Unavailable):
+    """The process is about to end."""

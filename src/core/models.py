@@ -1,0 +1,58 @@
+"""What a generated module says of its table: the three models, and what a model cannot say."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from pydantic.fields import FieldInfo
+
+from src.core.tables import ColumnInfo, ForeignKey, SortTerm, TableInfo
+from src.core.types import ReadModel, WriteModel, kind_of
+
+
+@dataclass(frozen=True, eq=False)
+class TableModels:
+    """One table as the API serves it. The arguments are written by `python -m scripts.generate_models`."""
+
+    table: str
+    key: str
+    """The primary key's column."""
+    read: type[ReadModel]
+    create: type[WriteModel]
+    update: type[WriteModel]
+    foreign_keys: tuple[ForeignKey, ...] = ()
+    server_columns: tuple[str, ...] = ()
+    """Columns that the server sets; they may stand in a body and are ignored there."""
+    database_defaults: tuple[str, ...] = ()
+    """Columns that the database fills when a body leaves them out (a sequence, an expression)."""
+    sort: str = ""
+    """The order of a list without `sort`, for example `-ts`; empty means by key."""
+
+    @cached_property
+    def info(self) -> TableInfo:
+        """The table as plain data, for the layers that know no models."""
+        return TableInfo(
+            name=self.table,
+            key=self.key,
+            columns=tuple(
+                ColumnInfo(field.alias or name, kind_of(field.rebuild_annotation()), is_nullable=_takes_none(field))
+                for name, field in self.read.model_fields.items()
+            ),
+            foreign_keys=self.foreign_keys,
+            server_columns=self.server_columns,
+            database_defaults=self.database_defaults,
+            default_sort=tuple(
+                SortTerm(term.removeprefix("-"), is_descending=term.startswith("-"))
+                for term in self.sort.split(",")
+                if term
+            ),
+        )
+
+    @cached_property
+    def columns_by_field(self) -> Mapping[str, str]:
+        """The column behind each field of the models: its alias where the name could not be a Python name."""
+        return {name: field.alias or name for name, field in self.read.model_fields.items()}
+
+
+def _takes_none(field: FieldInfo) -> bool:
+    return type(None) in getattr(field.annotation, "__args__", ())

@@ -1,0 +1,78 @@
+"""What a table is, as plain data: what the layers tell each other about tables.
+
+Nothing here knows SQL, HTTP or Pydantic. A `TableInfo` is made once per table from its generated
+models (`api/dependencies.py`) and is compared by identity, so it can be part of a cache key.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import NamedTuple
+
+
+class Kind(StrEnum):
+    """What a column holds. Each kind has one JSON form, the same on every database."""
+
+    TEXT = "text"
+    UUID = "uuid"
+    TIMESTAMP = "timestamp"
+    """An instant, with time zone, to the microsecond."""
+    LOCAL_TIMESTAMP = "local timestamp"
+    """A date and a time without time zone; only in tables that this project does not ship."""
+    DATE = "date"
+    INTEGER = "integer"
+    DOUBLE = "double"
+    NUMERIC = "numeric"
+    BOOLEAN = "boolean"
+    JSON = "json"
+
+
+class ColumnInfo(NamedTuple):
+    """One column of a table's read model."""
+
+    name: str
+    kind: Kind
+    is_nullable: bool
+
+
+class ForeignKey(NamedTuple):
+    """`column` holds the value of `referred_column` of a row in `referred_table`."""
+
+    column: str
+    referred_table: str
+    referred_column: str
+
+
+class SortTerm(NamedTuple):
+    """One column of an order."""
+
+    column: str
+    is_descending: bool
+
+
+@dataclass(frozen=True, eq=False)
+class TableInfo:
+    """One table: the columns of its read model, in that order, and what a model cannot say."""
+
+    name: str
+    key: str
+    """The column that addresses a row: the primary key."""
+    columns: tuple[ColumnInfo, ...]
+    foreign_keys: tuple[ForeignKey, ...] = ()
+    server_columns: tuple[str, ...] = ()
+    """Columns that the server sets and clients cannot."""
+    database_defaults: tuple[str, ...] = ()
+    """Columns that the database fills when an insert leaves them out (a sequence, an expression)."""
+    default_sort: tuple[SortTerm, ...] = ()
+    """The order of a list without `sort`; empty means by key."""
+
+    @cached_property
+    def by_name(self) -> Mapping[str, ColumnInfo]:
+        """The columns by their names."""
+        return {column.name: column for column in self.columns}
+
+    @cached_property
+    def key_kind(self) -> Kind:
+        """What the key column holds."""
+        return self.by_name[self.key].kind

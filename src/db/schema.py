@@ -1,0 +1,189 @@
+"""The tables that this project ships: a recording study. Alembic compares the database with this page.
+
+Only portable types, under names that SQLite and PostgreSQL reflect alike. `info` and `doc` say what a
+database cannot: they become the docstrings of the generated models, the shape of JSON documents, and
+the order of a list without `sort`.
+"""
+
+from typing import Any
+
+from sqlalchemy import CHAR, JSON, Column, DateTime, ForeignKey, Index, MetaData, String, Table, Uuid
+from sqlalchemy.dialects import postgresql
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite would give a column declared UUID the affinity NUMERIC, which turns '007' into 7.
+UUID_TYPE = Uuid().with_variant(CHAR(36), "sqlite")
+TIMESTAMP = DateTime(timezone=True)
+DOCUMENT = JSON()
+
+
+def text(max_length: int) -> String:
+    """Text of at most `max_length` characters, compared by code point on both databases."""
+    collated = postgresql.VARCHAR(max_length, collation="C")
+    return String(max_length).with_variant(collated, "postgresql")
+
+
+# An index row of PostgreSQL ends near 2,700 bytes; 255 characters of UTF-8 are at most 1,020.
+KEY_LENGTH = 255
+LINK_LENGTH = 2048
+
+
+def timestamps() -> tuple[Column[Any], Column[Any]]:
+    """The two columns that the server sets on every row."""
+    return (
+        Column("created_at", TIMESTAMP, nullable=False, doc="When the server stored the row."),
+        Column("updated_at", TIMESTAMP, nullable=False, doc="When the server last changed the row."),
+    )
+
+
+users = Table(
+    "users",
+    metadata,
+    Column("user_id", text(KEY_LENGTH), primary_key=True, doc="The Firebase uid.", info={"example": "ada"}),
+    Column(
+        "firebase_data",
+        DOCUMENT,
+        doc="What Firebase knows about the person.",
+        info={
+            "document": "FirebaseData",
+            "members": {"email": ("text", "ada@example.org"), "display_name": ("text", "Ada Lovelace")},
+        },
+    ),
+    Column(
+        "body_data",
+        DOCUMENT,
+        doc="The person's measures.",
+        info={
+            "document": "BodyData",
+            "members": {"height": ("double", 168.5, "in cm"), "weight": ("double", 61, "in kg")},
+        },
+    ),
+    *timestamps(),
+    info={"row": "User", "doc": "A person who takes part in the study, linked to a Firebase account."},
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("session_id", text(KEY_LENGTH), primary_key=True, doc="Chosen by the app.", info={"example": "session-1"}),
+    Column(
+        "user_id",
+        text(KEY_LENGTH),
+        ForeignKey("users.user_id"),
+        nullable=False,
+        doc="Whose session it is.",
+        info={"example": "ada"},
+    ),
+    Column(
+        "device_data",
+        DOCUMENT,
+        doc="The device that the session runs on.",
+        info={
+            "document": "DeviceData",
+            "members": {"model": ("text", "Pixel 9"), "os": ("text", "Android 16"), "app_version": ("text", "2.4.1")},
+        },
+    ),
+    Column("started_at", TIMESTAMP, doc="By the device's clock.", info={"example": "2026-01-31T09:30:00+00:00"}),
+    Column("ended_at", TIMESTAMP, doc="By the device's clock.", info={"example": "2026-01-31T10:05:00+00:00"}),
+    *timestamps(),
+    Index(None, "user_id", "session_id"),
+    info={"row": "Session", "doc": "A time during which the app was open on a device."},
+)
+
+# A phone delivers in any order: a recording must not be refused because its session has not arrived yet,
+# so `created_session_id` refers without a constraint.
+recordings = Table(
+    "recordings",
+    metadata,
+    Column("recording_id", text(KEY_LENGTH), primary_key=True, doc="Chosen by the app.", info={"example": "rec-1"}),
+    Column(
+        "recording_link",
+        text(LINK_LENGTH),
+        nullable=False,
+        doc="Where the recorded data lies.",
+        info={"example": "gs://study/ada/rec-1.wav"},
+    ),
+    Column("recording_type", text(KEY_LENGTH), nullable=False, doc="What was recorded.", info={"example": "gait"}),
+    Column(
+        "user_id",
+        text(KEY_LENGTH),
+        ForeignKey("users.user_id"),
+        nullable=False,
+        doc="Who was recorded.",
+        info={"example": "ada"},
+    ),
+    Column(
+        "created_session_id",
+        text(KEY_LENGTH),
+        doc="The session in which it was made; it may arrive later.",
+        info={"example": "session-1"},
+    ),
+    *timestamps(),
+    Index(None, "user_id", "recording_id"),
+    Index(None, "recording_type", "recording_id"),
+    info={"row": "Recording", "doc": "A recording that a device made of a person."},
+)
+
+algos = Table(
+    "algos",
+    metadata,
+    Column("algo_id", text(KEY_LENGTH), primary_key=True, doc="Chosen by the researcher.", info={"example": "steps-3"}),
+    Column(
+        "recording_type",
+        text(KEY_LENGTH),
+        nullable=False,
+        doc="The recordings that it reads.",
+        info={"example": "gait"},
+    ),
+    Column(
+        "location",
+        text(LINK_LENGTH),
+        nullable=False,
+        doc="Where its code lies.",
+        info={"example": "https://git.example/steps"},
+    ),
+    Column("version", text(KEY_LENGTH), nullable=False, info={"example": "3.1.0"}),
+    *timestamps(),
+    Index(None, "recording_type", "algo_id"),
+    Index(None, "version", "algo_id"),
+    info={"row": "Algo", "doc": "An algorithm that reads recordings of one type."},
+)
+
+# No foreign keys, for the reason given at recordings: an event is never refused for what has not arrived.
+event_log = Table(
+    "event_log",
+    metadata,
+    Column("event_id", UUID_TYPE, primary_key=True, info={"example": "01994d5e-6f1c-7c3a-9d5b-3f2a1b0c4d5e"}),
+    Column("user_id", text(KEY_LENGTH), doc="Who caused it.", info={"example": "ada"}),
+    Column("session_id", text(KEY_LENGTH), doc="The session it happened in.", info={"example": "session-1"}),
+    Column("event_type", text(KEY_LENGTH), nullable=False, doc="What happened.", info={"example": "tap"}),
+    Column(
+        "event_data",
+        DOCUMENT,
+        doc="Whatever belongs to an event of this type.",
+        info={"example": {"screen": "home", "dur": 0.25}},
+    ),
+    Column("event_source", text(KEY_LENGTH), doc="The part of the system that speaks.", info={"example": "app"}),
+    Column("log_level", text(KEY_LENGTH), doc="How serious it is.", info={"example": "info"}),
+    Column(
+        "ts",
+        TIMESTAMP,
+        nullable=False,
+        doc="When it happened, by the device's clock.",
+        info={"example": "2026-01-31T09:30:00.125+00:00"},
+    ),
+    *timestamps(),
+    info={"row": "Event", "doc": "Something that happened on a device or a server.", "sort": "-ts"},
+)
+for _column in ("user_id", "session_id", "event_type", "event_source"):
+    Index(None, event_log.c[_column], event_log.c.ts.desc(), event_log.c.event_id.desc())
+Index(None, event_log.c.ts.desc(), event_log.c.event_id.desc())
