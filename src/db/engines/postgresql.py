@@ -17,6 +17,7 @@ from src.core.errors import (
     SchemaMismatch,
     ValueRefused,
 )
+from src.db.engines.postgresql_pool import Pool, PoolExhausted
 from src.db.queries.statement import Dialect
 
 DIALECT = Dialect(
@@ -52,19 +53,22 @@ class PostgresqlDatabase:
         OSError,
         TimeoutError,
         ValueError,
+        PoolExhausted,
     )
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._pool: Any = None
+        self._pool: Pool | None = None
 
     async def open(self) -> None:
         settings = self._settings
-        self._pool = await asyncpg.create_pool(
+        # No connection yet: the service starts while its database is away.
+        self._pool = Pool(self._connect, settings.pool_size, settings.pool_wait_s)
+
+    async def _connect(self) -> Any:
+        settings = self._settings
+        return await asyncpg.connect(
             dsn=settings.url.render_as_string(hide_password=False),
-            # No connection yet: the service starts while its database is away.
-            min_size=0,
-            max_size=settings.pool_size,
             timeout=settings.connect_timeout_s,
             # The server's own limit comes first; this one is for a server that no longer answers at all.
             command_timeout=settings.statement_timeout_s + 2,
@@ -74,30 +78,17 @@ class PostgresqlDatabase:
                 "timezone": "UTC",
                 "statement_timeout": str(round(settings.statement_timeout_s * 1000)),
             },
-            reset=_keep_as_it_is,
         )
 
     async def close(self) -> None:
-        if self._pool is None:
-            return
-        pool, self._pool = self._pool, None
-        try:
-            await pool.close()
-        except self.driver_errors:
-            pool.terminate()
+        if self._pool is not None:
+            self._pool.terminate()
+            self._pool = None
 
     async def fetch(self, sql: str, arguments: Sequence[object]) -> Sequence[Any]:
         if self._pool is None:
             raise OSError("the pool is closed")
-        try:
-            connection = await self._pool.acquire(timeout=self._settings.pool_wait_s)
-        except TimeoutError:
-            raise asyncpg.TooManyConnectionsError("the pool is exhausted") from None
-        try:
-            rows: Sequence[Any] = await connection.fetch(sql, *arguments)
-            return rows
-        finally:
-            await self._pool.release(connection)
+        return await self._pool.fetch(sql, arguments)
 
     write = fetch
 
@@ -106,15 +97,13 @@ class PostgresqlDatabase:
             return _translate_state(error)
         if isinstance(error, asyncpg.DataError | UnicodeEncodeError | OverflowError):
             return ValueRefused("a value does not fit its column")
+        if isinstance(error, PoolExhausted):
+            return DatabaseBusy("every connection to the database is in use; try again")
         if isinstance(error, TimeoutError):
             return DatabaseBusy("the database took too long to answer; try again")
         if isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError):
             return AWAY
         return None
-
-
-async def _keep_as_it_is(_: object) -> None:
-    """Reset nothing: asyncpg's own reset is a second round trip per request, and no session state is left behind."""
 
 
 def _translate_state(error: asyncpg.PostgresError) -> ApiError | None:

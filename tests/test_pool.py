@@ -1,0 +1,122 @@
+"""The pool of PostgreSQL connections: whoever leaves early costs nobody a connection."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+
+from src.db.engines.postgresql_pool import Pool, PoolExhausted
+from tests.postgres import PostgresServer
+
+
+@asynccontextmanager
+async def pool(server: PostgresServer, max_size: int, wait_s: float = 5) -> AsyncIterator[Pool]:
+    made = Pool(lambda: asyncpg.connect(server.url), max_size, wait_s)
+    yield made
+    made.terminate()
+
+
+def run(
+    server: PostgresServer, scenario: Callable[[Pool], Awaitable[None]], max_size: int = 1, wait_s: float = 5
+) -> None:
+    async def main() -> None:
+        async with pool(server, max_size, wait_s) as made:
+            await scenario(made)
+            assert [row[0] for row in await made.fetch("SELECT 42", [])] == [42]
+
+    asyncio.run(main())
+
+
+async def backend(made: Pool) -> int:
+    rows = await made.fetch("SELECT pg_backend_pid()", [])
+    return int(rows[0][0])
+
+
+def test_free_connection_is_used_again(postgres_server: PostgresServer) -> None:
+    async def scenario(made: Pool) -> None:
+        assert len({await backend(made) for _ in range(5)}) == 1
+
+    run(postgres_server, scenario, max_size=3)
+
+
+def test_no_more_connections_than_allowed(postgres_server: PostgresServer) -> None:
+    async def scenario(made: Pool) -> None:
+        rows = await asyncio.gather(*(made.fetch("SELECT pg_backend_pid(), pg_sleep(0.02)", []) for _ in range(20)))
+        assert 1 <= len({row[0][0] for row in rows}) <= 3
+
+    run(postgres_server, scenario, max_size=3)
+
+
+def test_wait_for_a_connection_ends(postgres_server: PostgresServer) -> None:
+    async def scenario(made: Pool) -> None:
+        slow = asyncio.create_task(made.fetch("SELECT pg_sleep(0.5)", []))
+        await asyncio.sleep(0.1)
+        with pytest.raises(PoolExhausted):
+            await made.fetch("SELECT 1", [])
+        await slow
+
+    run(postgres_server, scenario, wait_s=0.1)
+
+
+def test_error_of_the_server_keeps_the_connection(postgres_server: PostgresServer) -> None:
+    async def scenario(made: Pool) -> None:
+        before = await backend(made)
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            await made.fetch("SELECT 1 / 0", [])
+        assert await backend(made) == before
+
+    run(postgres_server, scenario)
+
+
+def test_cancelled_statement_throws_its_connection_away(postgres_server: PostgresServer) -> None:
+    async def scenario(made: Pool) -> None:
+        before = await backend(made)
+        task = asyncio.create_task(made.fetch("SELECT pg_sleep(30)", []))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await backend(made) != before
+
+    run(postgres_server, scenario)
+
+
+def test_cancelled_wait_leaves_the_connection_to_the_next(postgres_server: PostgresServer) -> None:
+    async def scenario(made: Pool) -> None:
+        slow = asyncio.create_task(made.fetch("SELECT pg_sleep(0.3)", []))
+        await asyncio.sleep(0.1)
+        impatient = asyncio.create_task(made.fetch("SELECT 1", []))
+        patient = asyncio.create_task(made.fetch("SELECT 2", []))
+        await asyncio.sleep(0.1)
+        impatient.cancel()
+        await slow
+        assert (await patient)[0][0] == 2
+
+    run(postgres_server, scenario)
+
+
+def test_connection_that_the_server_ended_is_replaced(postgres_server: PostgresServer) -> None:
+    async def scenario(made: Pool) -> None:
+        before = await backend(made)
+        other = await asyncpg.connect(postgres_server.url)
+        await other.fetch("SELECT pg_terminate_backend($1)", before)
+        await other.close()
+        await asyncio.sleep(0.2)
+        assert await backend(made) != before
+
+    run(postgres_server, scenario)
+
+
+def test_failed_connect_gives_its_place_back() -> None:
+    async def scenario() -> None:
+        async def fail() -> None:
+            raise OSError("away")
+
+        made = Pool(fail, 1, 0.2)
+        for _ in range(3):
+            with pytest.raises(OSError, match="away"):
+                await made.fetch("SELECT 1", [])
+
+    asyncio.run(scenario())
