@@ -32,7 +32,9 @@ Every error is one JSON object whose `detail` says what was wrong (RFC 9457).
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open the database, also while it is away, and close it when everything in flight is done."""
-    app.state.database = connect(app.state.settings)
+    settings: Settings = app.state.settings
+    app.state.readiness = Readiness(settings.url, [models.info for models in MODEL_MAP.values()])
+    app.state.database = connect(settings)
     await app.state.database.open()
     yield
     await app.state.database.close()
@@ -66,7 +68,6 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.state.max_body_bytes = settings.max_body_bytes
     app.state.draining = False
-    app.state.readiness = Readiness(settings.url, [models.info for models in MODEL_MAP.values()])
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     app.add_exception_handler(HTTPException, answer_http_exception)
     app.add_exception_handler(RequestValidationError, answer_invalid_request)

@@ -4,11 +4,13 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy.engine import make_url
 
 from src.db.migration import upgrade
 from tests.postgres import PostgresServer
+from tests.server import serving_database
 
 DATABASES = ("sqlite", "postgresql")
 
@@ -59,3 +61,10 @@ def postgresql_template(postgres_server: PostgresServer) -> Iterator[str]:
     upgrade(make_url(url))
     yield url
     postgres_server.drop_database(url)
+
+
+@pytest.fixture
+def client(migrated_url: str) -> Iterator[httpx.Client]:
+    """A client of the service, on an empty database of its own."""
+    with serving_database(migrated_url) as made:
+        yield made
