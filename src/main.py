@@ -11,7 +11,6 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from src.api.dependencies import MODEL_MAP
-from src.api.direct import RouteIndex
 from src.api.documentation import describe
 from src.api.envelope import Envelope
 from src.api.errors import answer_http_exception, answer_invalid_request
@@ -42,24 +41,23 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 def create_app(settings: Settings) -> FastAPI:
     """Make the application for these settings. It starts nothing before its lifespan does."""
-    log = configure_logging(settings)
-    middleware = [Middleware(Envelope, max_body_bytes=settings.max_body_bytes, log=log)]
+    requests = configure_logging(settings)
+    middleware = [Middleware(Envelope, max_body_bytes=settings.max_body_bytes, requests=requests)]
     if settings.allowed_origins:
-        middleware.append(
-            Middleware(
-                CORSMiddleware,
-                allow_origins=settings.allowed_origins,
-                allow_methods=["*"],
-                allow_headers=["*"],
-                expose_headers=["Link", "Location", "X-Request-ID", "Retry-After"],
-            )
+        cors = Middleware(
+            CORSMiddleware,
+            allow_origins=settings.allowed_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["Link", "Location", "X-Request-ID", "Retry-After"],
         )
+        middleware.insert(0, cors)
     app = FastAPIOffline(
         title="Backend API",
         version="0.1.0",
         description=DESCRIPTION,
         lifespan=lifespan,
-        middleware=[*middleware, Middleware(RouteIndex)],
+        middleware=middleware,
         redirect_slashes=False,
         # Asking OpenTelemetry whether it is configured costs 7 % of reading a row.
         telemetry={"tracing": False, "metrics": False, "logs": False},

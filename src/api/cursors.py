@@ -7,6 +7,7 @@ filters it was made with: sent with others it would skip rows in silence, so it 
 import base64
 import binascii
 from decimal import Decimal
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NoReturn
 
@@ -14,8 +15,8 @@ import msgspec
 
 from src.core import values
 from src.core.errors import InvalidRequest, Problem
-from src.core.tables import Kind, TableInfo
-from src.db.queries.query import Cursor, Query
+from src.core.tables import Kind, SortTerm, TableInfo
+from src.db.queries.query import Cursor
 
 MAX_TOKEN_LENGTH = 16_384
 
@@ -40,20 +41,25 @@ def _refuse() -> NoReturn:
     raise ValueError
 
 
-def digest(table: TableInfo, query: Query) -> str:
-    """A short text that differs when the order or a filter differs."""
-    described = repr((table.name, query.filters, query.sort)).encode(errors="surrogatepass")
-    return blake2b(described, digest_size=6).hexdigest()
+def make_digest(table: TableInfo, sort: tuple[SortTerm, ...], filters: list[str]) -> str:
+    """A short text that differs when the order or a filter differs; `filters` in any order, as they were asked."""
+    described = "\n".join([_describe(table, sort), *sorted(filters)])
+    return blake2b(described.encode(errors="surrogatepass"), digest_size=6).hexdigest()
 
 
-def make_cursor(table: TableInfo, query: Query, row: str, *, is_backward: bool) -> str:
+@lru_cache(1024)
+def _describe(table: TableInfo, sort: tuple[SortTerm, ...]) -> str:
+    return f"{table.name} {sort!r}"
+
+
+def make_cursor(sort: tuple[SortTerm, ...], row: str, digest: str, *, is_backward: bool) -> str:
     """Make the token of the place after a row, or before it, from the row's JSON text."""
     members = _decode_row(row)
-    content = (digest(table, query), is_backward, [members[term.column] for term in query.sort])
-    return base64.urlsafe_b64encode(msgspec.json.encode(content)).decode().rstrip("=")
+    content = msgspec.json.encode((digest, is_backward, [members[term.column] for term in sort]))
+    return base64.urlsafe_b64encode(content).decode().rstrip("=")
 
 
-def read_cursor(table: TableInfo, query: Query, token: str) -> Cursor:
+def read_cursor(table: TableInfo, sort: tuple[SortTerm, ...], token: str, digest: str) -> Cursor:
     """Read a token that was made for this order and these filters.
 
     Raises:
@@ -64,16 +70,12 @@ def read_cursor(table: TableInfo, query: Query, token: str) -> Cursor:
             _refuse()
         content = base64.b64decode(token.encode() + b"=" * (-len(token) % 4), altchars=b"-_", validate=True)
         made_for, is_backward, row = _decode_token(content)
-        if len(row) != len(query.sort):
-            _refuse()
-        cursor = Cursor(
-            tuple(_read(table, term.column, value) for term, value in zip(query.sort, row, strict=True)), is_backward
-        )
+        values_of_row = tuple(_read(table, term.column, value) for term, value in zip(sort, row, strict=True))
     except (ValueError, binascii.Error, msgspec.MsgspecError, RecursionError):
         raise _invalid("is not a cursor of this list; follow the links of the answers") from None
-    if made_for != digest(table, query):
+    if made_for != digest:
         raise _invalid("was made for other filters or another order; send the parameters it was made with")
-    return cursor
+    return Cursor(values_of_row, is_backward)
 
 
 def _read(table: TableInfo, name: str, value: object) -> object:

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from inspect import Parameter, Signature
 from typing import Any, NamedTuple
 
-from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from src.api.http import Answer, Request, send_answer
 from src.core.errors import MethodNotAllowed
@@ -53,12 +53,13 @@ class DirectRoute(APIRoute):
         super().__init__(path, endpoint, **options)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer by the handler, for an application without the index below."""
+        """Answer by the handler, for an application whose requests do not come by the index below."""
         if scope["method"] not in (self.methods or ()):
             await super().handle(scope, receive, send)
             return
         key = next(iter(scope.get("path_params", {}).values()), "")
-        await send_answer(await self.endpoint.handler(Request(scope, receive, key)), scope, send)  # type: ignore[attr-defined]
+        answer = await self.endpoint.handler(Request(scope, receive, key))  # type: ignore[attr-defined]
+        await send_answer(answer, scope, send, scope.get("request_id", ""))
 
 
 class Resource(NamedTuple):
@@ -69,52 +70,48 @@ class Resource(NamedTuple):
     allow: str
 
 
-class RouteIndex:
-    """Pure ASGI middleware: answers direct routes from a dictionary, hands on everything else."""
+NOTHING: tuple[Resource | None, str] = (None, "")
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+
+class RouteIndex:
+    """The direct routes of an application, by path."""
+
+    def __init__(self, routes: Iterable[BaseRoute]) -> None:
         self._tables: dict[str, Resource | None] = {}
         self._rows: dict[str, Resource] = {}
-        self._indexed: Any = None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope.get("root_path"):
-            await self._app(scope, receive, send)
-            return
-        if self._indexed is not scope["app"]:
-            self._index(scope["app"].routes)
-            self._indexed = scope["app"]
-        path = scope["path"]
-        key = ""
-        resource = self._tables.get(path)
-        if resource is None and path not in self._tables:
-            prefix, _, key = path.rpartition("/")
-            resource = self._rows.get(prefix) if key else None
-        if resource is None:
-            await self._app(scope, receive, send)
-            return
-        await send_answer(await _answer(resource, Request(scope, receive, key)), scope, send)
-
-    def _index(self, routes: Iterable[BaseRoute]) -> None:
-        """Index every direct route; the first route of a path and method wins, as it does in FastAPI."""
         for route in iter_route_contexts(list(routes)):
-            path, handler = route.path or "", getattr(route.endpoint, "handler", None)
-            if handler is None:
-                if "{" not in path:
-                    self._tables.setdefault(path, None)
-                continue
-            prefix, _, last = path.rpartition("/")
-            index: dict[str, Any] = self._rows if last.startswith("{") else self._tables
-            resource = index.setdefault(prefix if last.startswith("{") else path, Resource(path, {}, ""))
-            if resource is not None:
-                for method in route.methods or ():
-                    resource.handlers.setdefault(method, handler)
+            self._add(route)
         for index in (self._rows, self._tables):
-            index.update({key: _with_allow(resource) for key, resource in index.items() if resource})
+            index.update({path: _completed(resource) for path, resource in index.items() if resource})
+
+    def find(self, scope: Scope) -> tuple[Resource | None, str]:
+        """The resource at a request's path and the key in it; nothing where FastAPI is to answer."""
+        path: str = scope["path"]
+        root: str = scope.get("root_path", "")
+        if root:
+            path = path.removeprefix(root)
+        if path in self._tables:
+            return self._tables[path], ""
+        prefix, _, key = path.rpartition("/")
+        resource = self._rows.get(prefix)
+        return (resource, key) if resource and key else NOTHING
+
+    def _add(self, route: RouteContext) -> None:
+        """Index a route; the first one of a path and method wins, as it does in FastAPI."""
+        path, handler = route.path or "", getattr(route.endpoint, "handler", None)
+        if handler is None:
+            if "{" not in path:
+                self._tables.setdefault(path, None)
+            return
+        prefix, _, last = path.rpartition("/")
+        index: dict[str, Any] = self._rows if last.startswith("{") else self._tables
+        resource = index.setdefault(prefix if last.startswith("{") else path, Resource(path, {}, ""))
+        if resource is not None:
+            for method in route.methods or ():
+                resource.handlers.setdefault(method, handler)
 
 
-def _with_allow(resource: Resource) -> Resource:
+def _completed(resource: Resource) -> Resource:
     """Complete a resource as RFC 9110 says: HEAD beside GET, OPTIONS, and what `Allow` lists."""
     handlers = dict(resource.handlers)
     if "GET" in handlers:
@@ -127,9 +124,13 @@ def _with_allow(resource: Resource) -> Resource:
     return Resource(resource.template, {**handlers, "OPTIONS": options}, allow)
 
 
-async def _answer(resource: Resource, request: Request) -> Answer:
-    request.scope["route_template"] = resource.template
-    handler = resource.handlers.get(request.scope["method"])
+def find_handler(resource: Resource, method: str) -> Handler:
+    """The handler of a method.
+
+    Raises:
+        MethodNotAllowed: the resource has no such method.
+    """
+    handler = resource.handlers.get(method)
     if handler is None:
         raise MethodNotAllowed(f"{resource.template} allows {resource.allow}", resource.allow)
-    return await handler(request)
+    return handler

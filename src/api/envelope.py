@@ -7,65 +7,101 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from src.api.direct import Resource, RouteIndex, find_handler
 from src.api.errors import DEFECT, answer_error, answer_status
-from src.api.http import Answer, check_declared_length, send_answer
+from src.api.http import Answer, Request, check_length, send_answer
 from src.core.errors import ApiError
 from src.core.logging import FIELDS, RequestLog
-from src.core.values import new_uuid_text
+from src.core.values import new_uuid
 
 _match_request_id = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z").match
 
-defects_log = logging.getLogger("defects")
+log = logging.getLogger("defects")
 
 
 class Envelope:
-    """Pure ASGI middleware, outside of everything that can raise."""
+    """Pure ASGI middleware: answers direct routes itself, and wraps the answers of all others."""
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int, log: RequestLog | None) -> None:
+    def __init__(self, app: ASGIApp, max_body_bytes: int, requests: RequestLog | None) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
-        self._log = log
+        self._requests = requests
+        self._index: RouteIndex | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        began = perf_counter()
         exchange = Exchange(scope, send)
         try:
-            check_declared_length(scope["headers"], self._max_body_bytes)
-            await self._app(scope, receive, exchange.send)
+            exchange.open(self._max_body_bytes)
+            resource, key = self._find(scope)
+            if resource is None:
+                await self._app(scope, receive, exchange.send)
+            else:
+                exchange.route = resource.template
+                answer = await find_handler(resource, scope["method"])(Request(scope, receive, key))
+                await exchange.send_answer(answer)
         except Exception as error:
             if exchange.status:
                 # The answer has begun: cutting it off is the only way to say that it is not whole.
                 exchange.status = 500
                 _log_defect(exchange)
                 raise
-            await send_answer(exchange.answer_to(error), scope, exchange.send)
+            await exchange.send_answer(exchange.answer_to(error))
         finally:
-            if self._log:
-                self._log.write(exchange.log_fields())
+            if self._requests:
+                self._requests.write(exchange.log_fields(began))
+
+    def _find(self, scope: Scope) -> tuple[Resource | None, str]:
+        if self._index is None:
+            # The routes of the application are complete with its first request.
+            self._index = RouteIndex(scope["app"].routes)
+        return self._index.find(scope)
 
 
 class Exchange:
     """One request and its answer, as far as it went."""
 
+    __slots__ = ("bytes_sent", "request_id", "route", "scope", "send_message", "status")
+
     def __init__(self, scope: Scope, send: Send) -> None:
         self.scope = scope
-        self._send = send
-        self.request_id = _request_id(scope)
+        self.send_message = send
+        self.request_id = ""
+        self.route = ""
         self.status = 0
-        self._bytes = 0
-        self._began = perf_counter()
-        scope["request_id"] = self.request_id
+        self.bytes_sent = 0
+
+    def open(self, max_body_bytes: int) -> None:
+        """Take the client's id of the request or make one, and refuse a body that is declared too large."""
+        declared = b""
+        for name, value in self.scope["headers"]:
+            if name == b"x-request-id":
+                if _match_request_id(value):
+                    self.request_id = value.decode()
+            elif name == b"content-length":
+                declared = value
+        self.request_id = self.request_id or new_uuid()
+        self.scope["request_id"] = self.request_id
+        if declared:
+            check_length(declared, max_body_bytes)
+
+    async def send_answer(self, answer: Answer) -> None:
+        """Send an answer of our own."""
+        self.status = answer.status
+        self.bytes_sent = len(answer.body)
+        await send_answer(answer, self.scope, self.send_message, self.request_id)
 
     async def send(self, message: Message) -> None:
-        """Pass a message on, with the request's id on the answer's head."""
+        """Pass on a message of somebody else's answer, with the request's id on its head."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message["headers"] = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode())]
         else:
-            self._bytes += len(message.get("body", b""))
-        await self._send(message)
+            self.bytes_sent += len(message.get("body", b""))
+        await self.send_message(message)
 
     def answer_to(self, error: Exception) -> Answer:
         """The answer to what was raised; a defect is logged with its traceback."""
@@ -74,31 +110,17 @@ class Exchange:
         _log_defect(self)
         return answer_status(500, DEFECT, self.scope["path"], self.request_id)
 
-    def log_fields(self) -> dict[str, Any]:
-        """What the request's line says."""
-        scope = self.scope
+    def log_fields(self, began: float) -> dict[str, Any]:
+        """What the request's line says: the path as it was declared, never as it was asked."""
         return {
-            "method": scope["method"],
-            "route": scope.get("route_template") or _route_template(scope),
+            "method": self.scope["method"],
+            "route": self.route or getattr(self.scope.get("route"), "path", "-"),
             "status": self.status,
-            "ms": round((perf_counter() - self._began) * 1000, 2),
-            "bytes": self._bytes,
+            "ms": round((perf_counter() - began) * 1000, 2),
+            "bytes": self.bytes_sent,
             "request_id": self.request_id,
         }
 
 
-def _request_id(scope: Scope) -> str:
-    """The client's id of the request if it is one, else a new one."""
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and _match_request_id(value):
-            return str(value, "ascii")
-    return new_uuid_text()
-
-
-def _route_template(scope: Scope) -> str:
-    """The path as it was declared, never as it was asked: addresses can hold personal data."""
-    return getattr(scope.get("route"), "path", "-")
-
-
 def _log_defect(exchange: Exchange) -> None:
-    defects_log.exception("defect", extra={FIELDS: {"request_id": exchange.request_id}})
+    log.exception("defect", extra={FIELDS: {"request_id": exchange.request_id}})

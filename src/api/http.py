@@ -91,11 +91,10 @@ def check_media_type(content_type: bytes, content_encoding: bytes) -> None:
         raise UnsupportedMedia("JSON is read in UTF-8")
 
 
-def check_declared_length(headers: Headers, max_bytes: int) -> None:
+def check_length(declared: bytes, max_bytes: int) -> None:
     """Refuse a body by its declared length, before a byte of it is read."""
-    for name, value in headers:
-        if name == b"content-length" and value.isdigit() and int(value[:20]) > max_bytes:
-            raise BodyTooLarge(f"the body is larger than {max_bytes} bytes")
+    if len(declared) > 18 or (declared.isdigit() and int(declared) > max_bytes):
+        raise BodyTooLarge(f"the body is larger than {max_bytes} bytes")
 
 
 async def read_body(receive: Receive, max_bytes: int) -> bytes:
@@ -115,13 +114,12 @@ async def read_body(receive: Receive, max_bytes: int) -> bytes:
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-async def send_answer(answer: Answer, scope: Scope, send: Send) -> None:
+async def send_answer(answer: Answer, scope: Scope, send: Send, request_id: str) -> None:
     """Send an answer; to HEAD without its body."""
-    headers: Headers = [(b"content-length", b"%d" % len(answer.body)), *answer.headers]
-    if answer.status == 204:
-        headers = [*answer.headers]
-    else:
+    headers: Headers = [*answer.headers, (b"x-request-id", request_id.encode())]
+    if answer.status != 204:
         headers.append((b"content-type", answer.media_type))
+        headers.append((b"content-length", b"%d" % len(answer.body)))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
 

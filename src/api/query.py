@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 
 from src.api.bodies import nearest
-from src.api.cursors import read_cursor
+from src.api.cursors import make_digest, read_cursor
 from src.api.http import shortened
 from src.core import values
 from src.core.errors import InvalidRequest, Problem, UnknownName
@@ -37,6 +37,8 @@ class ListRequest(NamedTuple):
     """Whether the URL said `page`, so that the next page is a page too and not a cursor."""
     kept: str
     """The parameters other than `page` and `cursor`, as they were encoded."""
+    digest: str
+    """Differs when a filter or the order differs: a cursor fits only the request that it was made for."""
 
 
 def parse_list_request(table: TableInfo, query_string: str) -> ListRequest:
@@ -48,6 +50,7 @@ def parse_list_request(table: TableInfo, query_string: str) -> ListRequest:
     """
     named: dict[str, str] = {}
     filters: dict[tuple[str, str], list[object]] = {}
+    described: list[str] = []
     kept: list[str] = []
     for name, text, encoded in _split(query_string):
         if name in PAGE_PARAMETERS:
@@ -61,36 +64,43 @@ def parse_list_request(table: TableInfo, query_string: str) -> ListRequest:
             if target is None:
                 raise _unknown_parameter(table, name)
             filters.setdefault(target, []).append(parse_value(table.by_name[target[0]], name, text))
+            described.append(f"{name}={text}")
         kept.append(encoded)
     sort = parse_sort(table, named["sort"]) if "sort" in named else default_sort(table)
     query = Query(tuple(_combine(filters)), sort, _parse_size(named.get("size")))
-    return ListRequest(_at_page(table, query, named), "page" in named, "&".join(kept))
+    digest = make_digest(table, sort, described)
+    return ListRequest(_at_page(table, query, named, digest), "page" in named, "&".join(kept), digest)
 
 
-def _at_page(table: TableInfo, query: Query, named: dict[str, str]) -> Query:
+def _at_page(table: TableInfo, query: Query, named: dict[str, str], digest: str) -> Query:
     if "cursor" in named:
         if "page" in named:
             raise invalid("cursor", named["cursor"], "stands beside page; send one of them")
-        return query._replace(cursor=read_cursor(table, query, named["cursor"]))
-    return query._replace(offset=_parse_offset(named.get("page"), query.size))
+        return query._replace(cursor=read_cursor(table, query.sort, named["cursor"], digest))
+    if "page" in named:
+        return query._replace(offset=_parse_offset(named["page"], query.size))
+    return query
 
 
-def _split(query_string: str) -> Iterator[tuple[str, str, str]]:
-    """Yield each parameter's name, its value, and both as they were encoded."""
+def _split(query_string: str) -> list[tuple[str, str, str]]:
+    """Per parameter its name, its value, and both as they were encoded."""
     if not query_string:
-        return
-    pairs = query_string.split("&")
+        return []
+    pairs = [pair for pair in query_string.split("&") if pair]
     if len(pairs) > MAX_PARAMETERS:
         raise InvalidRequest(f"{len(pairs)} parameters are too many; {MAX_PARAMETERS} are the most")
-    for pair in pairs:
-        if pair:
-            name, _, value = pair.partition("=")
-            yield _decode(name), _decode(value), pair
+    # Most requests need no decoding at all.
+    if "%" not in query_string and "+" not in query_string and query_string.isascii():
+        return [(*_halves(pair), pair) for pair in pairs]
+    return [(_decode(name), _decode(value), pair) for pair in pairs for name, value in [_halves(pair)]]
+
+
+def _halves(pair: str) -> tuple[str, str]:
+    name, _, value = pair.partition("=")
+    return name, value
 
 
 def _decode(text: str) -> str:
-    if text.isascii() and "%" not in text:
-        return text.replace("+", " ") if "+" in text else text
     try:
         # The server hands on bytes past ASCII that were not percent-encoded; they are UTF-8 or nothing.
         return unquote_plus(text.encode("latin-1").decode("utf-8"), errors="strict")
@@ -129,6 +139,7 @@ def _combine(filters: dict[tuple[str, str], list[object]]) -> Iterator[Filter]:
             yield from (Filter(column, operator, value) for value in given)
 
 
+@lru_cache(1024)
 def parse_sort(table: TableInfo, text: str) -> tuple[SortTerm, ...]:
     """Read `-ts,event_id` into a total order: the key comes last, in the direction of the column before it."""
     parts = text.split(",")
@@ -184,10 +195,8 @@ def _parse_size(text: str | None) -> int:
     return size
 
 
-def _parse_offset(text: str | None, size: int) -> int:
+def _parse_offset(text: str, size: int) -> int:
     """Rows to skip before a page; pages count from 1."""
-    if text is None:
-        return 0
     page = int(text) if _match_count(text) else 0
     if not 1 <= page <= MAX_PAGE:
         raise invalid("page", text, f"takes an integer from 1 to {MAX_PAGE}")
@@ -240,11 +249,12 @@ def _parse_boolean(text: str) -> bool:
 def _parse_instant(text: str) -> Any:
     """Read a time; in a filter a bare date or a missing offset means UTC."""
     if len(text) == 10:
-        text += "T00:00:00"
-    # An offset's plus sign that was not percent-encoded arrives as a space.
-    text = re.sub(r" (?=\d\d:\d\d\Z)", "+", text)
-    if not re.search(r"([Zz]|[+-]\d\d:\d\d)\Z", text):
-        text += "Z"
+        text += "T00:00:00Z"
+    elif not text.endswith(("Z", "z")):
+        # An offset's plus sign that was not percent-encoded arrives as a space.
+        text = re.sub(r" (?=\d\d:\d\d\Z)", "+", text)
+        if not re.search(r"[+-]\d\d:\d\d\Z", text):
+            text += "Z"
     return values.parse_timestamp(text)
 
 

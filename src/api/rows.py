@@ -50,7 +50,7 @@ class RowHandlers:
             rows.pop()
         if asked.query.cursor and asked.query.cursor.is_backward:
             rows.reverse()
-        link = link_header(self._table, request.path, asked, rows, has_more=has_more)
+        link = link_header(request.path, asked, rows, has_more=has_more)
         return Answer(200, f"[{','.join(rows)}]".encode(), ((b"link", link),))
 
     async def read_row(self, request: Request) -> Answer:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, get_args
-from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
@@ -27,7 +26,7 @@ Key = Annotated[
 """Text that a client chooses as a row's address."""
 
 Uuid = Annotated[
-    UUID,
+    str,
     Kind.UUID,
     BeforeValidator(values.parse_uuid),
     WithJsonSchema({"type": "string", "format": "uuid", "pattern": values.UUID_TEXT}),

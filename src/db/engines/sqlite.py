@@ -63,7 +63,6 @@ def _number(value: Decimal) -> int | float:
 
 
 ENCODERS: dict[Kind, Encoder] = {
-    Kind.UUID: str,
     Kind.TIMESTAMP: _timestamp_text,
     Kind.LOCAL_TIMESTAMP: _local_timestamp_text,
     Kind.DATE: date.isoformat,
