@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from src.db.migration import upgrade
+from src.main import create_app
 from tests.postgres import PostgresServer
-from tests.server import serving_database
+from tests.server import serving, serving_database, settings_for
 
 DATABASES = ("sqlite", "postgresql")
 
@@ -61,6 +62,20 @@ def postgresql_template(postgres_server: PostgresServer) -> Iterator[str]:
     upgrade(make_url(url))
     yield url
     postgres_server.drop_database(url)
+
+
+@pytest.fixture(scope="session", params=DATABASES)
+def idle_client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A client of a service that all tests share who store nothing."""
+    if request.param == "sqlite":
+        path = tmp_path_factory.mktemp("idle") / "idle.db"
+        shutil.copy(request.getfixturevalue("sqlite_template"), path)
+        url = f"sqlite:///{path}"
+    else:
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        url = server.create_database(template=request.getfixturevalue("postgresql_template"))
+    with serving(create_app(settings_for(url))) as made:
+        yield made
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ it lets pass (duplicate members, depth) is checked here.
 """
 
 import json
+import re
+import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from difflib import get_close_matches
@@ -24,6 +26,8 @@ _decode = msgspec.json.Decoder().decode
 _decode_exactly = msgspec.json.Decoder(float_hook=Decimal).decode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
+_find_long_integer = re.compile(rb"[0-9]{309}").search
+MAX_DOUBLE = int(sys.float_info.max)
 
 
 def read_values(models: TableModels, model: type[WriteModel], body: bytes) -> dict[str, object]:
@@ -77,6 +81,8 @@ def parse_json(body: bytes) -> tuple[Any, bytes]:
         raise _too_deep()
     if b"\\u0000" in body:
         _refuse_nul(value)
+    if _find_long_integer(body):
+        _refuse_past_doubles(value)
     # What encodes back to the same text had no duplicate member; anything else is looked at properly.
     if _encode(value) != text:
         json.loads(text, object_pairs_hook=_refuse_duplicates, parse_int=_unread, parse_float=_unread)
@@ -112,6 +118,21 @@ def _texts(value: object) -> Iterator[str]:
 def _refuse_nul(value: object) -> None:
     if any("\x00" in text for text in _texts(value)):
         reason = "text has no NUL character (\\u0000)"
+        raise InvalidRequest(reason, (Problem("body", "", reason),))
+
+
+def _numbers(value: object) -> Iterator[int]:
+    if type(value) is int:
+        yield value
+    elif isinstance(value, dict | list):
+        for child in value.values() if isinstance(value, dict) else value:
+            yield from _numbers(child)
+
+
+def _refuse_past_doubles(value: object) -> None:
+    """Refuse integers that most JSON parsers could not read back; with an exponent, msgspec refuses them."""
+    if any(abs(number) > MAX_DOUBLE for number in _numbers(value)):
+        reason = "a number is at most 1.7976931348623157e308"
         raise InvalidRequest(reason, (Problem("body", "", reason),))
 
 
