@@ -21,6 +21,7 @@ from src.db.queries.query import Cursor
 MAX_TOKEN_LENGTH = 16_384
 
 _decode_row = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
+_encode_token = msgspec.json.Encoder(decimal_format="number").encode
 _decode_token = msgspec.json.Decoder(tuple[str, bool, list[Any]], float_hook=Decimal).decode
 
 # How a value that was rendered to JSON becomes the value of a parameter again.
@@ -55,7 +56,7 @@ def _describe(table: TableInfo, sort: tuple[SortTerm, ...]) -> str:
 def make_cursor(sort: tuple[SortTerm, ...], row: str, digest: str, *, is_backward: bool) -> str:
     """Make the token of the place after a row, or before it, from the row's JSON text."""
     members = _decode_row(row)
-    content = msgspec.json.encode((digest, is_backward, [members[term.column] for term in sort]))
+    content = _encode_token((digest, is_backward, [members[term.column] for term in sort]))
     return base64.urlsafe_b64encode(content).decode().rstrip("=")
 
 

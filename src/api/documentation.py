@@ -1,5 +1,6 @@
 """What the OpenAPI document says of a table's routes: parameters, answers, headers, examples."""
 
+from keyword import iskeyword
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Path, Query
@@ -105,7 +106,7 @@ def key_parameter(models: TableModels) -> dict[str, Documented]:
 def path_name(models: TableModels) -> str:
     """The key column's name as a path parameter can have it."""
     name = models.info.key
-    return name if name.isidentifier() else "key"
+    return name if name.isidentifier() and not iskeyword(name) else "key"
 
 
 def body_parameter(model: type[BaseModel]) -> dict[str, Documented]:

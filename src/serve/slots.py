@@ -30,7 +30,8 @@ class WorkerCommand(NamedTuple):
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start a fresh interpreter: it shares nothing with this one but the two file descriptors."""
-        command = [sys.executable, "-m", "src.serve.worker", str(self.listener), str(self.lifeline), self.app]
+        # With -P, a `src` in the working directory does not win over ours.
+        command = [sys.executable, "-P", "-m", "src.serve.worker", str(self.listener), str(self.lifeline), self.app]
         path = os.pathsep.join(filter(None, (self.root, os.environ.get("PYTHONPATH"))))
         # Ctrl-C reaches every process of the terminal. Only the supervisor shall act on it, so its children
         # inherit a mask that blocks it.

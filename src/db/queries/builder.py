@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, literal_column, select, update
 from sqlalchemy.sql import ClauseElement, Select
 from sqlalchemy.sql.elements import BindParameter
 
@@ -14,6 +14,8 @@ from src.db.queries.paging import CursorShape, Walk
 from src.db.queries.query import Query
 from src.db.queries.rendering import render_rows, render_written
 from src.db.queries.statement import Dialect, Parameter, Statement, sql_table
+
+SQLITE_NOW: Any = literal_column("strftime('%Y-%m-%dT%H:%M:%S+00:00', 'now')")
 
 Binds = tuple[BindParameter[Any], ...]
 
@@ -130,9 +132,17 @@ class InsertShape:
         return (Parameter(self.table.by_name[name].kind) for name in self.columns)
 
     def build(self, dialect: Dialect, binds: Binds) -> ClauseElement:
-        values = dict(zip(self.columns, binds, strict=True))
+        values: dict[str, Any] = dict(zip(self.columns, binds, strict=True))
+        if dialect.name == "sqlite":
+            values |= dict.fromkeys(self._left_to_the_clock(), SQLITE_NOW)
         statement: ClauseElement = render_written(dialect, insert(sql_table(self.table)).values(values), self.table)
         return statement
+
+    def _left_to_the_clock(self) -> Iterator[str]:
+        """Instants that the database fills: SQLite's CURRENT_TIMESTAMP has neither a T nor an offset."""
+        for name in self.table.database_defaults:
+            if name not in self.columns and self.table.by_name[name].kind is Kind.TIMESTAMP:
+                yield name
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,121 @@
+"""Methods and paths, as RFC 9110 says; every route is answered through the index."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import Depends, FastAPI
+from fastapi.routing import iter_route_contexts
+
+from src.api.direct import DirectRoute, RouteIndex
+from src.main import create_app
+from tests.server import serving, settings_for
+
+ROUTES = {
+    "/users": "GET, HEAD, OPTIONS, POST",
+    "/users/ada": "DELETE, GET, HEAD, OPTIONS, PUT",
+    "/events": "GET, HEAD, OPTIONS, POST",
+    "/events/01994d5e-6f1c-7c3a-9d5b-3f2a1b0c4d5e": "DELETE, GET, HEAD, OPTIONS, PUT",
+    "/health": "GET, HEAD, OPTIONS",
+    "/health/live": "GET, HEAD, OPTIONS",
+    "/health/ready": "GET, HEAD, OPTIONS",
+}
+
+
+@pytest.mark.parametrize(("path", "allow"), ROUTES.items())
+def test_options_says_what_is_allowed(idle_client: httpx.Client, path: str, allow: str) -> None:
+    answer = idle_client.options(path)
+    assert (answer.status_code, answer.headers["allow"], answer.content) == (204, allow, b"")
+
+
+@pytest.mark.parametrize(("path", "allow"), ROUTES.items())
+def test_other_methods_are_refused(idle_client: httpx.Client, path: str, allow: str) -> None:
+    for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "QUERY", "PROPFIND"} - set(allow.split(", ")):
+        refused = idle_client.request(method, path)
+        assert (refused.status_code, refused.headers["allow"]) == (405, allow), method
+        assert refused.json()["status"] == 405
+
+
+def test_head_is_get_without_its_body(client: httpx.Client) -> None:
+    client.post("/users", json={"user_id": "ada"})
+    for path in ("/users", "/users/ada", "/users/nobody", "/users?size=0", "/health"):
+        got, head = client.get(path), client.head(path)
+        assert head.status_code == got.status_code
+        assert head.content == b""
+        for name in ("content-type", "content-length", "link"):
+            assert (name == "content-length" and got.status_code >= 400) or head.headers.get(name) == got.headers.get(
+                name
+            )
+
+
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/", "/users/", "/users/ada/", "/users/a/b", "//users", "/Users", "/users/-/", "/users//"]
+)
+def test_unknown_path_is_not_found(idle_client: httpx.Client, path: str) -> None:
+    for method in ("GET", "POST", "DELETE"):
+        answer = idle_client.request(method, path)
+        assert answer.status_code == 404
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_every_row_route_is_found_by_the_index() -> None:
+    app = create_app(settings_for("sqlite:///unused.db"))
+    index = RouteIndex(app.routes)
+    routes = [route for route in iter_route_contexts(app.routes) if isinstance(route.original_route, DirectRoute)]
+    assert len(routes) == 5 * 5 + 3
+    for route in routes:
+        path = (route.path or "").replace("{", "").replace("}", "")
+        resource, key = index.find({"type": "http", "path": path})
+        assert resource is not None, path
+        assert set(route.methods or ()) <= set(resource.handlers)
+        assert bool(key) == ("{" in (route.path or ""))
+
+
+def test_index_strips_the_prefix_of_a_proxy() -> None:
+    index = RouteIndex(create_app(settings_for("sqlite:///unused.db")).routes)
+    resource, key = index.find({"type": "http", "path": "/study/users/ada", "root_path": "/study"})
+    assert resource is not None
+    assert (resource.template, key) == ("/users/{user_id}", "ada")
+
+
+def test_direct_route_refuses_dependencies_that_it_would_not_run() -> None:
+    def check() -> None:
+        """Somebody's check."""
+
+    with pytest.raises(TypeError, match="dependencies"):
+        DirectRoute("/x", check, dependencies=[Depends(check)])
+
+
+def test_route_that_is_added_by_hand_has_the_same_errors(tmp_path: Path) -> None:
+    app: FastAPI = create_app(settings_for(f"sqlite:///{tmp_path / 'x.db'}"))
+
+    @app.get("/me")
+    async def me(number: int) -> dict[str, int]:
+        return {"number": number}
+
+    with serving(app) as client:
+        answer = client.get("/me?number=3")
+        assert (answer.status_code, answer.json()) == (200, {"number": 3})
+        assert "x-request-id" in answer.headers
+        for query in ("number=x", "number=NaN", ""):
+            refused = client.get(f"/me?{query}")
+            assert refused.status_code == 400
+            assert "number" in refused.json()["detail"]
+        assert client.post("/me", content=b"x" * 2_000_000).status_code == 413
+
+
+def test_cors_is_off_unless_origins_are_listed(idle_client: httpx.Client, tmp_path: Path) -> None:
+    origin = {"Origin": "https://study.example"}
+    assert "access-control-allow-origin" not in idle_client.get("/health", headers=origin).headers
+
+    app = create_app(settings_for(f"sqlite:///{tmp_path / 'x.db'}", cors_origins="https://study.example"))
+    with serving(app) as client:
+        allowed = client.get("/health", headers=origin)
+        assert allowed.headers["access-control-allow-origin"] == "https://study.example"
+        assert (
+            "access-control-allow-origin" not in client.get("/health", headers={"Origin": "https://x.example"}).headers
+        )
+        asked = origin | {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "content-type"}
+        preflight = client.options("/users/ada", headers=asked)
+        assert preflight.status_code == 200
+        assert "PUT" in preflight.headers["access-control-allow-methods"]
