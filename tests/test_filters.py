@@ -92,7 +92,7 @@ def test_filters_of_the_contract_exist_on_their_tables(client: httpx.Client) -> 
         ("ts_get=2026-01-01", "did you mean ts_gte?"),
         ("sort=-tss", "did you mean ts?"),
         ("size=500", "largest page, 100"),
-        ("ts_gte=soon", "ts_gte=soon: takes a time"),
+        ("ts_gte=soon", "ts_gte=soon: takes a time of the calendar"),
         ("event_data=1", "JSON document"),
     ],
 )
