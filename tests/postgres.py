@@ -45,7 +45,8 @@ SERVER_SETTINGS = {
 class PostgresServer:
     """A server of the tests' own, or the one of `TEST_DATABASE_URL`, and databases on it."""
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: str) -> None:
+        self._settings = SERVER_SETTINGS | settings
         self.external_url = os.environ.get("TEST_DATABASE_URL")
         self.port = _free_port()
         self.process: subprocess.Popen[bytes] | None = None
@@ -134,7 +135,7 @@ class PostgresServer:
         assert made.returncode == 0, f"initdb failed:\n{made.stderr}"
 
     def _launch(self) -> None:
-        settings = SERVER_SETTINGS | {"port": str(self.port), "unix_socket_directories": ""}
+        settings = self._settings | {"port": str(self.port), "unix_socket_directories": ""}
         options = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]
         with (self._root / "server.log").open("ab") as log:
             # A process group of its own: Ctrl-C in the terminal reaches the tests, which then stop the server.

@@ -1,0 +1,94 @@
+"""A million events of a thousand people, loaded as fast as each database allows."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import apsw
+import asyncpg
+from sqlalchemy.engine import make_url
+
+from src.db.migration import upgrade
+
+PEOPLE = 1000
+FIRST = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def event_id(number: int) -> str:
+    """The id of the event that was the `number`th to happen."""
+    return f"{number:08x}-0000-7000-8000-{number:012x}"
+
+
+def ts(number: int) -> datetime:
+    """When it happened: one event in 250 milliseconds."""
+    return FIRST + timedelta(milliseconds=250 * number)
+
+
+# Row `i` on both databases: the person, the session and the document follow from `i`.
+SQLITE_ROWS = """
+WITH RECURSIVE n(i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {last}),
+t(i, p, ts) AS MATERIALIZED (
+    SELECT i, (i * 7919) % {people},
+        strftime('%Y-%m-%dT%H:%M:%S', {epoch} + i / 4, 'unixepoch')
+        || CASE i % 4 WHEN 0 THEN '' WHEN 1 THEN '.25' WHEN 2 THEN '.5' ELSE '.75' END || '+00:00'
+    FROM n
+)
+INSERT INTO event_log
+SELECT printf('%08x-0000-7000-8000-%012x', i, i), 'user-' || p, 'session-' || p || '-' || (i % 7),
+    CASE i % 4 WHEN 0 THEN 'tap' WHEN 1 THEN 'swipe' WHEN 2 THEN 'open' ELSE 'close' END,
+    '{{"screen":"home","dur":' || (i * 31 % 1000) / 100.0 || '}}', 'app', 'info', ts, ts, ts
+FROM t
+"""
+POSTGRESQL_ROWS = """
+INSERT INTO event_log
+SELECT (lpad(to_hex(i), 8, '0') || '-0000-7000-8000-' || lpad(to_hex(i), 12, '0'))::uuid,
+    'user-' || p, 'session-' || p || '-' || (i % 7),
+    (ARRAY['tap', 'swipe', 'open', 'close'])[i % 4 + 1],
+    ('{{"screen":"home","dur":' || (i * 31 % 1000) / 100.0 || '}}')::json, 'app', 'info', ts, ts, ts
+FROM (
+    SELECT i, (i * 7919) % {people} AS p, to_timestamp({epoch} + i * 0.25) AS ts
+    FROM generate_series({first}::bigint, {last}::bigint - 1) AS i
+) AS t
+"""
+
+
+def load(url: str, first: int, last: int) -> None:
+    """Migrate the database and add rows `first` to `last` - 1; indexes are made anew behind them."""
+    upgrade(make_url(url))
+    options = {"first": first, "last": last, "people": PEOPLE, "epoch": int(FIRST.timestamp())}
+    if url.startswith("sqlite"):
+        _load_sqlite(str(make_url(url).database), SQLITE_ROWS.format(**options))
+    else:
+        asyncio.run(_load_postgresql(url, POSTGRESQL_ROWS.format(**options)))
+
+
+def _load_sqlite(path: str, rows: str) -> None:
+    connection = apsw.Connection(path)
+    for pragma in ("synchronous = off", "cache_size = -400000"):
+        connection.execute(f"PRAGMA {pragma}").fetchall()
+    find = "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'event_log' AND sql IS NOT NULL"
+    indexes = connection.execute(find).fetchall()
+    with connection:
+        for name, _ in indexes:
+            connection.execute(f"DROP INDEX {name}").fetchall()
+        connection.execute(rows).fetchall()
+        for _, text in indexes:
+            connection.execute(str(text)).fetchall()
+    connection.execute("ANALYZE").fetchall()
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    connection.close()
+
+
+async def _load_postgresql(url: str, rows: str) -> None:
+    connection: Any = await asyncpg.connect(url)
+    find = "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'event_log' AND indexname LIKE 'ix_%'"
+    indexes = await connection.fetch(find)
+    await connection.execute("SET maintenance_work_mem = '512MB'")
+    for name, _ in indexes:
+        await connection.execute(f"DROP INDEX {name}")
+    await connection.execute(rows)
+    for _, text in indexes:
+        await connection.execute(text)
+    await connection.execute("VACUUM ANALYZE event_log")
+    await connection.execute("CHECKPOINT")
+    await connection.close()
