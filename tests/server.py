@@ -23,10 +23,12 @@ def serving(app: Any) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=30) as client:
         # The listener queues the first request until the server has started.
         assert client.get("/health/live").status_code == 200
-        yield client
-    server.should_exit = True
-    thread.join(10)
-    listener.close()
+        try:
+            yield client
+        finally:
+            server.should_exit = True
+            thread.join(10)
+            listener.close()
 
 
 def settings_for(url: str, **changes: Any) -> Settings:

@@ -1,13 +1,15 @@
 """Methods and paths, as RFC 9110 says; every route is answered through the index."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import iter_route_contexts
 
 from src.api.direct import DirectRoute, RouteIndex
+from src.api.routes.crud_routes import users_router
 from src.main import create_app
 from tests.server import serving, settings_for
 
@@ -78,12 +80,28 @@ def test_index_strips_the_prefix_of_a_proxy() -> None:
     assert (resource.template, key) == ("/users/{user_id}", "ada")
 
 
-def test_direct_route_refuses_dependencies_that_it_would_not_run() -> None:
-    def check() -> None:
-        """Somebody's check."""
+async def somebodys_check() -> None:
+    """Would be skipped in silence."""
 
+
+def include_with_dependency(app: FastAPI) -> None:
+    app.include_router(users_router, prefix="/v2", dependencies=[Depends(somebodys_check)])
+
+
+def include_router_with_dependency(app: FastAPI) -> None:
+    router = APIRouter(dependencies=[Depends(somebodys_check)])
+    router.include_router(users_router, prefix="/v2")
+    app.include_router(router)
+
+
+@pytest.mark.parametrize("include", [include_with_dependency, include_router_with_dependency])
+def test_dependencies_that_would_not_run_stop_the_start(include: Callable[[FastAPI], None], tmp_path: Path) -> None:
+    app: FastAPI = create_app(settings_for(f"sqlite:///{tmp_path / 'x.db'}"))
+    include(app)
     with pytest.raises(TypeError, match="dependencies"):
-        DirectRoute("/x", check, dependencies=[Depends(check)])
+        RouteIndex(app.routes)
+    with pytest.raises((httpx.HTTPError, OSError)), serving(app):
+        pytest.fail("it must not serve")
 
 
 def test_route_that_is_added_by_hand_has_the_same_errors(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 FastAPI's routing and parameter handling cost 40 to 60 µs a request, more than reading a row; linear route
 matching grows with the number of tables. Here a path is found in a dictionary and its handler called with
-a `Request` (`docs/decisions/routing.md`).
+a `Request` (`docs/decisions/direct-routes.md`).
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -45,12 +45,7 @@ def documented(handler: Handler, name: str, parameters: Mapping[str, Documented]
 
 
 class DirectRoute(APIRoute):
-    """A route whose endpoint was made by `documented`."""
-
-    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        if options.get("dependencies"):
-            raise TypeError(f"{path}: dependencies are not run on a direct route; check in its handler instead")
-        super().__init__(path, endpoint, **options)
+    """A route whose endpoint was made by `documented`; `RouteIndex` refuses one with dependencies."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer by the handler, for an application whose requests do not come by the index below."""
@@ -74,7 +69,11 @@ NOTHING: tuple[Resource | None, str] = (None, "")
 
 
 class RouteIndex:
-    """The direct routes of an application, by path."""
+    """The direct routes of an application, by path.
+
+    Raises:
+        TypeError: a route was included with dependencies, which would not run.
+    """
 
     def __init__(self, routes: Iterable[BaseRoute]) -> None:
         self._tables: dict[str, Resource | None] = {}
@@ -103,6 +102,8 @@ class RouteIndex:
             if "{" not in path:
                 self._tables.setdefault(path, None)
             return
+        if route.dependencies:
+            raise TypeError(f"{path}: dependencies are not run on a direct route; check in its handler instead")
         prefix, _, last = path.rpartition("/")
         index: dict[str, Any] = self._rows if last.startswith("{") else self._tables
         resource = index.setdefault(prefix if last.startswith("{") else path, Resource(path, {}, ""))

@@ -30,6 +30,9 @@ class Envelope:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                # By now all routes are there; one that cannot be served stops the start.
+                self._index = RouteIndex(scope["app"].routes)
             await self._app(scope, receive, send)
             return
         began = perf_counter()
@@ -56,7 +59,6 @@ class Envelope:
 
     def _find(self, scope: Scope) -> tuple[Resource | None, str]:
         if self._index is None:
-            # The routes of the application are complete with its first request.
             self._index = RouteIndex(scope["app"].routes)
         return self._index.find(scope)
 
