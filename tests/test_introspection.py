@@ -2,6 +2,7 @@
 
 import asyncio
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from sqlalchemy.engine import make_url
@@ -133,3 +134,27 @@ def test_a_literal_default_is_read_as_a_value(text: str | None, kind: Kind, valu
 def test_any_other_default_is_left_to_the_database(text: str, kind: Kind) -> None:
     with pytest.raises(NoLiteral):
         read_default(text, kind)
+
+
+@pytest.mark.parametrize(
+    ("declared", "value", "said"),
+    [
+        ("DATETIME", "'2009-01-01 00:00:00'", "2026-01-31T09:30:00+00:00"),
+        ("DATETIME", "1230768000", "2026-01-31T09:30:00+00:00"),
+        ("TIMESTAMP", "'2009-01-01'", "2026-01-31T09:30:00"),
+        ("DATE", "'2009-01-01 00:00:00'", "2026-01-31"),
+        ("BOOLEAN", "'yes'", "0 and 1"),
+    ],
+)
+def test_values_that_sqlite_keeps_in_another_form_are_not_served(
+    tmp_path: Path, declared: str, value: str, said: str
+) -> None:
+    url = f"sqlite:///{tmp_path / 'strange.db'}"
+    run_sql(url, f"CREATE TABLE t (id INTEGER PRIMARY KEY, good {declared}, strange {declared})")
+    run_sql(url, f"INSERT INTO t (strange) VALUES (NULL), ({value})")
+    good, strange = asyncio.run(read_tables(make_url(url)))["t"].columns[1:]
+    assert good.type.kind is not None
+    assert strange.type.kind is None
+    assert said in strange.declared
+    run_sql(url, "DELETE FROM t")
+    assert asyncio.run(read_tables(make_url(url)))["t"].columns[2].type.kind is not None

@@ -9,8 +9,8 @@ import apsw
 from sqlalchemy.engine import URL
 
 from src.core.errors import DatabaseAway
-from src.core.tables import ForeignKey
-from src.db.catalogs.declared import read_sqlite_type
+from src.core.tables import ForeignKey, Kind
+from src.db.catalogs.declared import DeclaredType, read_sqlite_type
 from src.db.catalogs.live import LiveColumn, LiveTable
 from src.db.dialect import open_file
 
@@ -24,6 +24,24 @@ FROM pragma_table_list AS l WHERE schema = 'main' AND type = 'table' AND substr(
 COLUMNS = 'SELECT name, type, "notnull", dflt_value, pk, hidden FROM pragma_table_xinfo(?) ORDER BY cid'
 FOREIGN_KEYS = 'SELECT id, "table", "from", "to" FROM pragma_foreign_key_list(?) ORDER BY id, seq'
 COMPUTED = (2, 3)
+# SQLite keeps whatever it is given. Times as CURRENT_TIMESTAMP writes them are not RFC 3339, and compared with
+# ours as texts they would lose rows from a filter in silence. A look at some rows tells.
+STRANGE_VALUE = """
+SELECT quote(value) FROM (SELECT "{column}" AS value FROM "{table}" WHERE "{column}" IS NOT NULL LIMIT 1000)
+WHERE NOT ({form}) LIMIT 1
+"""
+FORMS = {
+    Kind.TIMESTAMP: "typeof(value) = 'text' AND value GLOB '????-??-??T??:??:??*+00:00'",
+    Kind.LOCAL_TIMESTAMP: "typeof(value) = 'text' AND value GLOB '????-??-??T??:??:??*'",
+    Kind.DATE: "typeof(value) = 'text' AND value GLOB '????-??-??'",
+    Kind.BOOLEAN: "typeof(value) = 'integer' AND value IN (0, 1)",
+}
+INSTEAD = {
+    Kind.TIMESTAMP: "2026-01-31T09:30:00+00:00",
+    Kind.LOCAL_TIMESTAMP: "2026-01-31T09:30:00",
+    Kind.DATE: "2026-01-31",
+    Kind.BOOLEAN: "0 and 1",
+}
 
 
 async def read_sqlite(url: URL) -> dict[str, LiveTable]:
@@ -53,7 +71,10 @@ def _read_tables(url: URL) -> dict[str, LiveTable]:
             is_numbered = len(key) == 1 and not has_separate_key
             tables[name] = LiveTable(
                 name,
-                tuple(_column(row, is_numbered=is_numbered and row[0] == key[0]) for row in columns[name]),
+                tuple(
+                    _as_stored(connection, name, _column(row, is_numbered=is_numbered and row[0] == key[0]))
+                    for row in columns[name]
+                ),
                 key,
                 _foreign_keys(_rows(connection, FOREIGN_KEYS, name), columns),
                 is_loosely_typed=True,
@@ -72,6 +93,19 @@ def _column(row: tuple[Any, ...], *, is_numbered: bool) -> LiveColumn:
         is_computed=hidden in COMPUTED,
         is_numbered=is_numbered,
     )
+
+
+def _as_stored(connection: apsw.Connection, table: str, column: LiveColumn) -> LiveColumn:
+    """The column; of no kind when rows hold values in a form that is not that of its kind."""
+    kind = column.type.kind
+    if kind not in FORMS:
+        return column
+    names = {"table": table.replace('"', '""'), "column": column.name.replace('"', '""')}
+    strange = _rows(connection, STRANGE_VALUE.format(**names, form=FORMS[kind]))
+    if not strange:
+        return column
+    declared = f"{column.declared} holding {strange[0][0]} and not the like of {INSTEAD[kind]}"
+    return column._replace(declared=declared, type=DeclaredType(None))
 
 
 def _key_position(row: tuple[Any, ...]) -> int:
