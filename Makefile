@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 SCRATCH := $(shell mktemp -u /tmp/backendapi-check.XXXXXX)
 
+# Byte code is written even where the environment says otherwise: every start reads a hundred modules.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: serve test check bench format requirements clean
 
 serve: $(VENV)/.installed-serve

@@ -11,7 +11,7 @@ import sys
 
 import httpx
 
-CASES = 12
+CASES = 8
 
 
 def test_schemathesis_finds_nothing(client: httpx.Client) -> None:
