@@ -14,7 +14,9 @@ def main() -> int:
     """Migrate the database of the settings; return the exit code."""
     settings = load_settings()
     logging.basicConfig(format="%(message)s")
-    logging.getLogger("alembic.runtime.migration").setLevel(logging.INFO)
+    steps = logging.getLogger("alembic.runtime.migration")
+    steps.setLevel(logging.INFO)
+    steps.addFilter(lambda record: record.getMessage().startswith("Running"))
     try:
         upgrade(settings.url)
     except (CommandError, DBAPIError) as error:
