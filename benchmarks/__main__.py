@@ -22,7 +22,7 @@ from benchmarks import data
 from benchmarks.load import WRK, Measure, Requests
 from benchmarks.targets import BY_HAND, FLOOR, SERVICE, database, measure_in_turn, server
 from src.api.cursors import make_cursor
-from src.api.query import parse_list_request
+from src.api.query import parse_list_request, split_query
 from src.models import event_log
 
 RESULTS = Path("docs/benchmark.json")
@@ -99,7 +99,7 @@ def depth(port: int, options: argparse.Namespace) -> dict[str, Any]:
 
 def deep_pages(rows: int) -> list[str]:
     """Pages behind nearly all rows: the order is newest first, so the oldest events are the deepest."""
-    asked = parse_list_request(event_log.TABLE.info, "size=100")
+    asked = parse_list_request(event_log.TABLE.info, split_query("size=100"))
     pages = []
     for number in range(200, min(2200, rows), 10):
         row = json.dumps({"ts": data.ts(number).isoformat(), "event_id": data.event_id(number)})

@@ -11,7 +11,7 @@ import apsw
 import asyncpg
 import msgspec
 
-from src.api.query import parse_list_request
+from src.api.query import parse_list_request, split_query
 from src.core.config import load_settings
 from src.core.tables import Kind
 from src.core.values import new_uuid, now
@@ -28,7 +28,7 @@ DIALECT = SQLITE if SETTINGS.is_sqlite else POSTGRESQL
 NAMES = [column.name for column in EVENTS.columns]
 BY_KEY = builder.select_row(EVENTS, "").compile(DIALECT)[0]
 PAGE = builder.select_page(
-    EVENTS, parse_list_request(EVENTS, "user_id=x&ts_gte=2026-01-01&sort=-ts&size=100").query
+    EVENTS, parse_list_request(EVENTS, split_query("user_id=x&ts_gte=2026-01-01&sort=-ts&size=100")).query
 ).compile(DIALECT)[0]
 INSERT = builder.insert_row(EVENTS, dict.fromkeys(NAMES)).compile(DIALECT)[0]
 write_time = ENCODERS[Kind.TIMESTAMP]

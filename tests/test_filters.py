@@ -89,7 +89,7 @@ def test_filters_of_the_contract_exist_on_their_tables(client: httpx.Client) -> 
     [
         ("user=ada", "did you mean user_id?"),
         ("siez=10", "did you mean size?"),
-        ("ts_get=2026-01-01", "did you mean ts_gte?"),
+        ("ts_get=2026-01-01", "did you mean ts_gt?"),
         ("sort=-tss", "did you mean ts?"),
         ("size=500", "largest page, 100"),
         ("ts_gte=soon", "ts_gte=soon: takes a time of the calendar"),

@@ -1,6 +1,10 @@
 """MODEL_MAP: table name -> its models. Adding a line here is the second of the README's four steps."""
 
+from collections.abc import Mapping
+from functools import cache
+
 from src.core.models import TableModels
+from src.core.tables import Relation, TableInfo
 from src.models import algos, event_log, recordings, sessions, users
 
 MODEL_MAP: dict[str, TableModels] = {
@@ -25,3 +29,31 @@ def models_of(table_name: str) -> TableModels:
             f"{table_name!r} is not in MODEL_MAP (src/api/dependencies.py); "
             f"run: python -m scripts.generate_models {table_name}"
         ) from None
+
+
+@cache
+def relations_of(table: TableInfo) -> Mapping[str, Relation]:
+    """What can be expanded in the rows of a table, by name: foreign keys from it and to it.
+
+    A row that is referred to is named after the column without `_id`, rows that refer are named after their table.
+    Where that name is taken, the other table's name or the column is added, until it is not.
+    """
+    relations: dict[str, Relation] = {}
+    taken = set(table.by_name)
+    infos = {name: models.info for name, models in MODEL_MAP.items()}
+    for key in table.foreign_keys:
+        if key.referred_table in infos:
+            other = infos[key.referred_table]
+            names = (key.column.removesuffix("_id"), f"{key.column}_{other.name}")
+            name = next(name for name in (*names, f"{key.column}_row") if name not in taken)
+            relations[name] = Relation(name, other, key.column, key.referred_column, is_list=False)
+            taken.add(name)
+    for other in infos.values():
+        for key in other.foreign_keys:
+            if key.referred_table == table.name:
+                names = (other.name, f"{other.name}_by_{key.column}")
+                name = next((name for name in names if name not in taken), "")
+                if name:
+                    relations[name] = Relation(name, other, key.referred_column, key.column, is_list=True)
+                    taken.add(name)
+    return relations

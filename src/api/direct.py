@@ -13,10 +13,11 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
-from src.api.http import Answer, Request, send_answer
+from src.api.http import Answer, Request, StreamedAnswer
+from src.api.sending import StreamSender, send_answer
 from src.core.errors import MethodNotAllowed
 
-Handler = Callable[[Request], Awaitable[Answer]]
+Handler = Callable[[Request], Awaitable[Answer | StreamedAnswer]]
 
 
 class Documented(NamedTuple):
@@ -54,7 +55,11 @@ class DirectRoute(APIRoute):
             return
         key = next(iter(scope.get("path_params", {}).values()), "")
         answer = await self.endpoint.handler(Request(scope, receive, key))  # type: ignore[attr-defined]
-        await send_answer(answer, scope, send, scope.get("request_id", ""))
+        if isinstance(answer, StreamedAnswer):
+            stall_s = scope["app"].state.settings.export_stall_s
+            await StreamSender(scope, receive, send, stall_s).send(answer, scope.get("request_id", ""))
+        else:
+            await send_answer(answer, scope, send, scope.get("request_id", ""))
 
 
 class Resource(NamedTuple):

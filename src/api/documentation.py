@@ -1,33 +1,12 @@
-"""What the OpenAPI document says of a table's routes: parameters, answers, headers, examples."""
+"""What the OpenAPI document says of a table's answers: bodies, headers, errors."""
 
-from keyword import iskeyword
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import FastAPI, Path, Query
+from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field
 
-from src.api.direct import Documented
-from src.api.query import DEFAULT_SIZE, MAX_PAGE, MAX_SIZE, MAX_SORT_TERMS
-from src.core import values
-from src.core.models import TableModels
-from src.core.tables import ColumnInfo, Kind
-
-ORDERED_KINDS = (Kind.TIMESTAMP, Kind.LOCAL_TIMESTAMP, Kind.DATE, Kind.INTEGER, Kind.DOUBLE, Kind.NUMERIC)
-
-# A filter is read from a URL, so it takes texts that a JSON body does not.
-_INTEGER = {"type": "integer", "minimum": values.MIN_INTEGER, "maximum": values.MAX_INTEGER}
-FILTER_SCHEMAS: dict[Kind, dict[str, Any]] = {
-    Kind.TEXT: {"type": "string", "pattern": values.NO_NUL},
-    Kind.UUID: {"type": "string", "format": "uuid", "pattern": values.UUID_TEXT},
-    Kind.TIMESTAMP: {"type": "string", "pattern": values.TIMESTAMP_FILTER},
-    Kind.LOCAL_TIMESTAMP: {"type": "string", "pattern": values.LOCAL_TIMESTAMP},
-    Kind.DATE: {"type": "string", "format": "date", "pattern": values.DATE},
-    Kind.INTEGER: _INTEGER,
-    Kind.DOUBLE: {"type": "number"},
-    Kind.NUMERIC: {"type": "number"},
-    Kind.BOOLEAN: {"type": "boolean"},
-}
+from src.api.formats import FORMATS
 
 
 class ProblemItem(BaseModel):
@@ -50,6 +29,15 @@ class ProblemDocument(BaseModel):
     errors: list[ProblemItem] | None = Field(default=None, description="One item per thing that is wrong.")
 
 
+class Group(BaseModel):
+    """One group of rows: its members are named as `group` and `select` name them."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={"examples": [{"event_type": "tap", "ts.day": "2026-01-31T00:00:00+00:00", "count": 12}]},
+    )
+
+
 REQUEST_ID_HEADER = {
     "X-Request-ID": {
         "description": "The request's id: the client's if it sent one of `[A-Za-z0-9._-]{1,64}`, else a new one.",
@@ -63,6 +51,23 @@ LINK_HEADER = {
         "description": "`first`, `prev` and `next` page (RFC 8288); follow `next` to read everything once.",
         "schema": {"type": "string"},
     }
+}
+
+LIST_HEADERS = LINK_HEADER | {
+    "X-Total-Count": {
+        "description": "The number of rows that pass every filter, where `count` asks for it.",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "Preference-Applied": {
+        "description": "`count=exact` or `count=estimated`: how they were counted.",
+        "schema": {"type": "string"},
+    },
+}
+# An export has no schema that JSON Schema could say.
+EXPORTS = {
+    each.media_type.partition(b";")[0].decode(): {"schema": {"type": "string"}}
+    for each in FORMATS.values()
+    if each.encode
 }
 
 DESCRIPTIONS = {
@@ -90,71 +95,12 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return answers
 
 
-def success(status: int, description: str, headers: dict[str, Any] | None = None) -> dict[int | str, dict[str, Any]]:
-    """The good answer of an operation, for `responses=`."""
-    return {status: {"description": description, "headers": REQUEST_ID_HEADER | (headers or {})}}
-
-
-def key_parameter(models: TableModels) -> dict[str, Documented]:
-    """The key in the path, under its column's name."""
-    schema = FILTER_SCHEMAS[models.info.key_kind]
-    if models.info.key_kind is Kind.TEXT:
-        schema = {"type": "string", "minLength": 1, "pattern": values.KEY}
-    return {path_name(models): Documented(Annotated[Any, WithJsonSchema(schema), Path(description="The row's key.")])}
-
-
-def path_name(models: TableModels) -> str:
-    """The key column's name as a path parameter can have it."""
-    name = models.info.key
-    return name if name.isidentifier() and not iskeyword(name) else "key"
-
-
-def body_parameter(model: type[BaseModel]) -> dict[str, Documented]:
-    """The body."""
-    return {"body": Documented(model)}
-
-
-def list_parameters(models: TableModels) -> dict[str, Documented]:
-    """Filters, order and place of a list. Signatures need Python names; the real ones are aliases."""
-    parameters: dict[str, Documented] = {}
-    for column in models.info.columns:
-        if column.kind is Kind.JSON:
-            continue
-        for annotation in _filters(column):
-            parameters[f"filter_{len(parameters)}"] = Documented(annotation, None)
-    names = "|".join(
-        column.name for column in models.info.columns if column.kind is not Kind.JSON and column.name.isidentifier()
-    )
-    sort_pattern = rf"^-?({names})(,-?({names})){{0,{MAX_SORT_TERMS - 1}}}$"
-    default = models.sort or models.key
-    sort = Query(
-        alias="sort",
-        description=f"Columns, `-` descends; the key decides last. Default: `{default}`.",
-        pattern=sort_pattern,
-        examples=[default],
-    )
-    page = Query(ge=1, le=MAX_PAGE, description="Page number, from 1.")
-    size = Query(ge=1, le=MAX_SIZE, description="Rows per page.")
-    cursor = Query(description="The place from a `Link` of an earlier answer, instead of `page`.")
-    return parameters | {
-        "sort": Documented(Annotated[str | None, sort], None),
-        "page": Documented(Annotated[int, page], 1),
-        "size": Documented(Annotated[int, size], DEFAULT_SIZE),
-        "cursor": Documented(Annotated[str | None, cursor], None),
-    }
-
-
-def _filters(column: ColumnInfo) -> list[Any]:
-    schema = FILTER_SCHEMAS[column.kind]
-    values_of = Annotated[Any, WithJsonSchema({"type": "array", "items": schema})]
-    value_of = Annotated[Any, WithJsonSchema(schema)]
-    described = f"Rows whose `{column.name}` is this, or one of these if repeated."
-    filters: list[Any] = [Annotated[values_of, Query(alias=column.name, description=described)]]
-    if column.kind in ORDERED_KINDS:
-        for suffix, words in (("gte", "this or after"), ("lte", "this or before")):
-            text = f"Rows whose `{column.name}` is {words}."
-            filters.append(Annotated[value_of, Query(alias=f"{column.name}_{suffix}", description=text)])
-    return filters
+def success(
+    status: int, description: str, headers: dict[str, Any] | None = None, content: dict[str, Any] | None = None
+) -> dict[int | str, dict[str, Any]]:
+    """The good answer of an operation, for `responses=`; `content` are media types beside JSON."""
+    answer: dict[str, Any] = {"description": description, "headers": REQUEST_ID_HEADER | (headers or {})}
+    return {status: answer | ({"content": content} if content else {})}
 
 
 def describe(app: FastAPI) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from src.api.direct import Resource, RouteIndex, find_handler
 from src.api.errors import DEFECT, answer_error, answer_status
-from src.api.http import Answer, Request, check_length, send_answer
+from src.api.http import Answer, Request, StreamedAnswer, check_length
+from src.api.sending import StreamSender, is_cut_off, send_answer
 from src.core.errors import ApiError
 from src.core.logging import FIELDS, RequestLog
 from src.core.values import new_uuid
@@ -45,12 +46,18 @@ class Envelope:
             else:
                 exchange.route = resource.template
                 answer = await find_handler(resource, scope["method"])(Request(scope, receive, key))
-                await exchange.send_answer(answer)
+                if isinstance(answer, StreamedAnswer):
+                    await exchange.stream(answer, receive)
+                else:
+                    await exchange.send_answer(answer)
         except Exception as error:
             if exchange.status:
                 # The answer has begun: cutting it off is the only way to say that it is not whole.
-                exchange.status = 500
-                _log_defect(exchange)
+                if is_cut_off(error):
+                    log.warning("cut off: %s", error, extra={FIELDS: {"request_id": exchange.request_id}})
+                else:
+                    exchange.status = 500
+                    _log_defect(exchange)
                 raise
             await exchange.send_answer(exchange.answer_to(error))
         finally:
@@ -93,8 +100,17 @@ class Exchange:
     async def send_answer(self, answer: Answer) -> None:
         """Send an answer of our own."""
         self.status = answer.status
-        self.bytes_sent = len(answer.body)
-        await send_answer(answer, self.scope, self.send_message, self.request_id)
+        self.bytes_sent = await send_answer(answer, self.scope, self.send_message, self.request_id)
+
+    async def stream(self, answer: StreamedAnswer, receive: Receive) -> None:
+        """Send an answer of our own while it is made."""
+        sender = StreamSender(self.scope, receive, self.send_message, self.scope["app"].state.settings.export_stall_s)
+        try:
+            await sender.send(answer, self.request_id)
+        finally:
+            if sender.has_begun:
+                self.status = 200
+                self.bytes_sent = sender.bytes_sent
 
     async def send(self, message: Message) -> None:
         """Pass on a message of somebody else's answer, with the request's id on its head."""

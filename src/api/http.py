@@ -3,10 +3,11 @@
 Starlette's own classes do more than a row needs; measured, they cost as much as reading the row.
 """
 
+from collections.abc import AsyncGenerator
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Scope
 
 from src.core.errors import BodyTooLarge, InvalidRequest, Problem, UnsupportedMedia
 from src.db.connection import Database
@@ -14,6 +15,9 @@ from src.db.connection import Database
 Headers = list[tuple[bytes, bytes]]
 
 JSON_TYPE = b"application/json"
+FORM_TYPE = b"application/x-www-form-urlencoded"
+# What an answer may depend on, for caches.
+VARY = (b"vary", b"Accept, Accept-Encoding, Authorization, Prefer")
 
 
 class Answer(NamedTuple):
@@ -23,6 +27,15 @@ class Answer(NamedTuple):
     body: bytes = b""
     headers: tuple[tuple[bytes, bytes], ...] = ()
     media_type: bytes = JSON_TYPE
+
+
+class StreamedAnswer(NamedTuple):
+    """What a handler returns whose body is made while it is sent. Closing `chunks` frees what it holds."""
+
+    chunks: AsyncGenerator[bytes, None]
+    media_type: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    is_compressible: bool = True
 
 
 class Request(NamedTuple):
@@ -61,8 +74,18 @@ class Request(NamedTuple):
             UnsupportedMedia: another media type, another character set, or an encoding.
             BodyTooLarge: more bytes than the limit.
         """
-        check_media_type(self.header(b"content-type"), self.header(b"content-encoding"))
-        return await read_body(self.receive, self.scope["app"].state.max_body_bytes)
+        _, body = await self.body_of(JSON_TYPE)
+        return body
+
+    async def body_of(self, *media_types: bytes) -> tuple[bytes, bytes]:
+        """Read a body of one of these media types; which one it is, and the body.
+
+        Raises:
+            UnsupportedMedia: another media type, another character set, or an encoding.
+            BodyTooLarge: more bytes than the limit.
+        """
+        media_type = check_media_type(self.header(b"content-type"), self.header(b"content-encoding"), media_types)
+        return media_type, await read_body(self.receive, self.scope["app"].state.max_body_bytes)
 
     def refuse_parameters(self) -> None:
         """Refuse a query where none is read: a misspelled parameter must not be ignored in silence."""
@@ -74,21 +97,23 @@ class Request(NamedTuple):
             )
 
 
-def check_media_type(content_type: bytes, content_encoding: bytes) -> None:
-    """Refuse a body that is not plain JSON in UTF-8.
+def check_media_type(content_type: bytes, content_encoding: bytes, known: tuple[bytes, ...]) -> bytes:
+    """Refuse a body that is none of the known media types in UTF-8; which of them it is.
 
     A missing type is refused too: a foreign web page can send that without asking first (CORS).
     """
     if content_encoding.lower() not in (b"", b"identity"):
         raise UnsupportedMedia("a body is read as it is here; send it without Content-Encoding")
-    if content_type == JSON_TYPE:
-        return
-    media_type, _, parameters = content_type.decode("latin-1").lower().partition(";")
-    if media_type.strip() != "application/json":
-        raise UnsupportedMedia("send a JSON object with Content-Type: application/json")
-    charset = parameters.strip().partition("charset=")[2].strip('" ')
-    if charset not in ("", "utf-8", "utf8"):
-        raise UnsupportedMedia("JSON is read in UTF-8")
+    if content_type in known:
+        return content_type
+    media_type, _, parameters = content_type.lower().partition(b";")
+    media_type = media_type.strip()
+    if media_type not in known:
+        raise UnsupportedMedia(f"send a body with Content-Type: {b' or '.join(known).decode()}")
+    charset = parameters.strip().partition(b"charset=")[2].strip(b'" ')
+    if charset not in (b"", b"utf-8", b"utf8"):
+        raise UnsupportedMedia("a body is read in UTF-8")
+    return media_type
 
 
 def check_length(declared: bytes, max_bytes: int) -> None:
@@ -112,16 +137,6 @@ async def read_body(receive: Receive, max_bytes: int) -> bytes:
         chunks.append(chunk)
         if not message.get("more_body", False):
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-
-async def send_answer(answer: Answer, scope: Scope, send: Send, request_id: str) -> None:
-    """Send an answer; to HEAD without its body."""
-    headers: Headers = [*answer.headers, (b"x-request-id", request_id.encode())]
-    if answer.status != 204:
-        headers.append((b"content-type", answer.media_type))
-        headers.append((b"content-length", b"%d" % len(answer.body)))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
 
 
 def shortened(text: str, limit: int = 100) -> str:

@@ -1,4 +1,4 @@
-"""What can be done with the rows of a table: one handler per request, the same for every table."""
+"""What can be done with one row of a table: one handler per request, the same for every table."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,8 +9,7 @@ import msgspec
 from src.api.bodies import read_values
 from src.api.dependencies import MODEL_MAP
 from src.api.http import Answer, Request, shortened
-from src.api.links import link_header
-from src.api.query import parse_key, parse_list_request
+from src.api.query import parse_key, parse_row_request, split_query
 from src.core.errors import InvalidRequest, Problem, ReferenceBroken, RowConflict, RowNotFound
 from src.core.models import TableModels
 from src.core.tables import Kind, TableInfo
@@ -19,7 +18,6 @@ from src.db.connection import Database
 from src.db.queries import builder
 from src.db.queries.executor import (
     count_referring_rows,
-    fetch_page,
     fetch_row,
     find_missing_references,
     write_row,
@@ -41,22 +39,10 @@ class RowHandlers:
         self._stamps_of_insert = tuple(name for name in (CREATED_AT, UPDATED_AT) if name in stamps)
         self._stamps_of_update = tuple(name for name in (UPDATED_AT,) if name in stamps)
 
-    async def list_rows(self, request: Request) -> Answer:
-        """Answer one page of the rows that pass every filter."""
-        asked = parse_list_request(self._table, request.query_string)
-        rows = await fetch_page(request.db, builder.select_page(self._table, asked.query))
-        has_more = len(rows) > asked.query.size
-        if has_more:
-            rows.pop()
-        if asked.query.cursor and asked.query.cursor.is_backward:
-            rows.reverse()
-        link = link_header(request.path, asked, rows, has_more=has_more)
-        return Answer(200, f"[{','.join(rows)}]".encode(), ((b"link", link),))
-
     async def read_row(self, request: Request) -> Answer:
         """Answer the row with the key in the path."""
-        request.refuse_parameters()
-        row = await fetch_row(request.db, builder.select_row(self._table, self._key(request)))
+        wanted = parse_row_request(self._table, split_query(request.query_string))
+        row = await fetch_row(request.db, builder.select_row(self._table, self._key(request), wanted))
         return Answer(200, self._existing(row, request).encode())
 
     async def create_row(self, request: Request) -> Answer:

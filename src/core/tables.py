@@ -49,6 +49,8 @@ class SortTerm(NamedTuple):
 
     column: str
     is_descending: bool
+    nulls_are_smallest: bool = False
+    """Nulls count as the largest value, unless the order says otherwise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +75,26 @@ class TableInfo:
         return {column.name: column for column in self.columns}
 
     @cached_property
+    def documents(self) -> frozenset[str]:
+        """The columns that hold JSON documents."""
+        return frozenset(column.name for column in self.columns if column.kind is Kind.JSON)
+
+    @cached_property
     def key_kind(self) -> Kind:
         """What the key column holds."""
         return self.by_name[self.key].kind
+
+
+class Relation(NamedTuple):
+    """The rows of another table that a row belongs to, or that belong to it, by a foreign key."""
+
+    name: str
+    """What clients call it."""
+    table: TableInfo
+    """The other table."""
+    column: str
+    """The column on this side that is compared..."""
+    other_column: str
+    """...with this one of the other table."""
+    is_list: bool
+    """Whether many rows of the other table may belong to one of this."""

@@ -1,6 +1,6 @@
 """A URL -> the engine for it, and what every engine offers."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Protocol
 
 from src.core.config import Settings
@@ -25,6 +25,16 @@ class Database(Protocol):
 
     async def fetch(self, sql: str, arguments: Sequence[object]) -> Sequence[Row]:
         """Run a statement that reads; all of its rows."""
+
+    async def fetch_long(self, sql: str, arguments: Sequence[object]) -> Sequence[Row]:
+        """Run a statement that looks at many rows before it has an answer; all of its rows."""
+
+    def stream(self, sql: str, arguments: Sequence[object]) -> AsyncGenerator[Sequence[Row], None]:
+        """Run a statement that reads, and yield its rows in batches from one snapshot, in constant memory.
+
+        The next batch is read while the last one is used. Whoever stops early closes the generator, which frees
+        the connection; so does a limit (of time, of the write-ahead log) that the stream runs into.
+        """
 
     async def write(self, sql: str, arguments: Sequence[object]) -> Sequence[Row]:
         """Run one statement that writes, atomic by itself; the rows that it returns.

@@ -13,14 +13,23 @@ from fastapi import APIRouter
 from src.api.dependencies import models_of
 from src.api.direct import DirectRoute, Documented, Handler, documented
 from src.api.documentation import (
+    EXPORTS,
     LINK_HEADER,
+    LIST_HEADERS,
     LOCATION_HEADER,
+    Group,
+    problems,
+    success,
+)
+from src.api.lists import ListHandlers
+from src.api.parameters.documented import (
+    aggregate_parameters,
     body_parameter,
     key_parameter,
     list_parameters,
+    long_query_parameter,
     path_name,
-    problems,
-    success,
+    row_parameters,
 )
 from src.api.rows import RowHandlers
 
@@ -37,6 +46,7 @@ def create_crud_router(
     """
     models = models_of(table_name)
     handlers = RowHandlers(models, auto_timestamps=auto_timestamps)
+    lists = ListHandlers(models.info)
     router = APIRouter(prefix=prefix, tags=list(tags), route_class=DirectRoute)
     name, row = table_name, models.read.__name__
     row_path = f"/{{{path_name(models)}}}"
@@ -52,12 +62,36 @@ def create_crud_router(
         "GET",
         "",
         "list",
-        handlers.list_rows,
+        lists.list_rows,
         list_parameters(models),
         summary=f"List rows of {name}",
         response_model=list[models.read],  # type: ignore[name-defined]  # chosen at run time
-        responses=success(200, "One page of rows.", LINK_HEADER) | problems(),
+        responses=success(200, "One page of rows, or all of them as an export.", LIST_HEADERS, EXPORTS) | problems(),
     )
+    add(
+        "POST",
+        "/-/query",
+        "query",
+        lists.query_rows,
+        long_query_parameter(models),
+        summary=f"List rows of {name} by a long query",
+        response_model=list[models.read],  # type: ignore[name-defined]
+        responses=success(200, "One page of rows, or all of them as an export.", LIST_HEADERS, EXPORTS)
+        | problems(413, 415),
+    )
+    add(
+        "GET",
+        "/-/aggregate",
+        "aggregate",
+        lists.aggregate_rows,
+        aggregate_parameters(models),
+        summary=f"Count and measure rows of {name} by groups",
+        response_model=list[Group],
+        responses=success(200, "One page of groups, or all of them as an export.", LINK_HEADER, EXPORTS) | problems(),
+    )
+    # OpenAPI 3.1 has no such method.
+    for path, handler in (("", lists.query_rows), ("/-/aggregate", lists.query_aggregate)):
+        add("QUERY", path, "query", handler, {}, include_in_schema=False)
     add(
         "POST",
         "",
@@ -74,7 +108,7 @@ def create_crud_router(
         row_path,
         "read",
         handlers.read_row,
-        key,
+        key | row_parameters(models),
         summary=f"Read a {row}",
         response_model=models.read,
         responses=success(200, "The row.") | problems(404),

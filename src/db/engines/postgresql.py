@@ -1,7 +1,8 @@
 """PostgreSQL through asyncpg: a pool, and nothing between a statement and the driver."""
 
+import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 import asyncpg
@@ -17,15 +18,27 @@ from src.core.errors import (
     SchemaMismatch,
     ValueRefused,
 )
+from src.db.engines.exports import BATCH, FIRST_BATCH, TOOK_TOO_LONG, ExportCutOff, ExportPlaces
 from src.db.engines.postgresql_pool import Pool, PoolExhausted
-from src.db.queries.statement import Dialect
+from src.db.queries.rendering import member_prefix
+from src.db.queries.statement import Dialect, Form, like_pattern
 
 DIALECT = Dialect(
     name="postgresql",
     sql=sqlalchemy_asyncpg.dialect(),  # type: ignore[no-untyped-call]
     encoders={},
-    encode_list=lambda kind, values: list(values),
+    form_encoders={
+        Form.LIST: lambda _, values: list(values),
+        Form.PATTERN: like_pattern,
+        Form.FOLDED_PATTERN: like_pattern,
+        Form.PATH: lambda _, path: list(path),
+        Form.PATHS: lambda _, path: list(path),
+        Form.NAME: lambda _, name: member_prefix(name),
+    },
+    explain="EXPLAIN (FORMAT JSON) ",
 )
+
+CLOSE_TIMEOUT_S = 2.0
 
 AWAY = DatabaseAway("the database cannot be reached; try again")
 BUSY_STATES = {
@@ -37,6 +50,11 @@ BUSY_STATES = {
     "55P03": "the rows are locked by another transaction; try again",
     "57014": "the statement took longer than its time limit; ask for less, or for what an index serves",
     "25006": "the database takes no writes at the moment; try again",
+}
+BUSY_ERRORS: dict[type[BaseException], str] = {
+    ExportCutOff: "",
+    PoolExhausted: "every connection to the database is in use; try again",
+    TimeoutError: "the database took too long to answer; try again",
 }
 AWAY_STATES = ("08", "57P")
 MISMATCH_STATES = ("42P01", "42703", "42883")
@@ -54,11 +72,13 @@ class PostgresqlDatabase:
         TimeoutError,
         ValueError,
         PoolExhausted,
+        ExportCutOff,
     )
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._pool: Pool | None = None
+        self._exports = ExportPlaces(settings.max_exports)
 
     async def open(self) -> None:
         settings = self._settings
@@ -66,17 +86,20 @@ class PostgresqlDatabase:
         self._pool = Pool(self._connect, settings.pool_size, settings.pool_wait_s)
 
     async def _connect(self) -> Any:
+        return await self._connect_for(self._settings.statement_timeout_s)
+
+    async def _connect_for(self, statement_timeout_s: float) -> Any:
         settings = self._settings
         return await asyncpg.connect(
             dsn=settings.url.render_as_string(hide_password=False),
             timeout=settings.connect_timeout_s,
             # The server's own limit comes first; this one is for a server that no longer answers at all.
-            command_timeout=settings.statement_timeout_s + 2,
+            command_timeout=statement_timeout_s + 2,
             statement_cache_size=settings.statement_cache_size,
             server_settings={
                 "application_name": "backendapi",
                 "timezone": "UTC",
-                "statement_timeout": str(round(settings.statement_timeout_s * 1000)),
+                "statement_timeout": str(round(statement_timeout_s * 1000)),
             },
         )
 
@@ -91,19 +114,54 @@ class PostgresqlDatabase:
         return await self._pool.fetch(sql, arguments)
 
     write = fetch
+    fetch_long = fetch
+
+    async def stream(self, sql: str, arguments: Sequence[object]) -> AsyncGenerator[Sequence[Any], None]:
+        with self._exports.place():
+            # Not from the pool, which a few slow readers would empty for everybody.
+            connection = await self._connect_for(self._settings.export_timeout_s)
+            try:
+                async for rows in self._read_cursor(connection, sql, arguments):
+                    yield rows
+            finally:
+                await _part_with(connection)
+
+    async def _read_cursor(
+        self, connection: Any, sql: str, arguments: Sequence[object]
+    ) -> AsyncGenerator[Sequence[Any], None]:
+        """Read by a declared cursor: for one, the planner knows that the first rows are wanted soon."""
+        deadline = asyncio.get_running_loop().time() + self._settings.export_timeout_s
+        await connection.execute("BEGIN READ ONLY")
+        await connection.fetch(f"DECLARE export NO SCROLL CURSOR FOR {sql}", *arguments)
+        reading = asyncio.ensure_future(connection.fetch(f"FETCH {FIRST_BATCH} FROM export"))
+        try:
+            while rows := await reading:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise ExportCutOff(TOOK_TOO_LONG)
+                reading = asyncio.ensure_future(connection.fetch(f"FETCH {BATCH} FROM export"))
+                yield rows
+        finally:
+            reading.cancel()
+            await asyncio.wait([reading])
 
     def translate(self, error: BaseException) -> ApiError | None:
         if isinstance(error, asyncpg.PostgresError):
             return _translate_state(error)
         if isinstance(error, asyncpg.DataError | UnicodeEncodeError | OverflowError):
             return ValueRefused("a value does not fit its column")
-        if isinstance(error, PoolExhausted):
-            return DatabaseBusy("every connection to the database is in use; try again")
-        if isinstance(error, TimeoutError):
-            return DatabaseBusy("the database took too long to answer; try again")
+        for type_, detail in BUSY_ERRORS.items():
+            if isinstance(error, type_):
+                return DatabaseBusy(detail or str(error))
         if isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError):
             return AWAY
         return None
+
+
+async def _part_with(connection: Any) -> None:
+    try:
+        await connection.close(timeout=CLOSE_TIMEOUT_S)
+    except Exception:
+        connection.terminate()
 
 
 def _translate_state(error: asyncpg.PostgresError) -> ApiError | None:

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -26,15 +26,17 @@ from src.core.errors import (
     ValueRefused,
 )
 from src.core.tables import Kind
+from src.db.engines.exports import ExportCutOff, ExportPlaces
+from src.db.engines.sqlite_export import export
+from src.db.engines.sqlite_reader import OPCODES_BETWEEN_CHECKS, open_reader
 from src.db.engines.sqlite_writer import Writer, WriterBusy
-from src.db.queries.statement import Dialect, Encoder
+from src.db.queries.documents import sqlite_path, sqlite_paths
+from src.db.queries.statement import Dialect, Encoder, Form, like_pattern
 
 # A read by key takes 7 µs in place and 150 µs through a thread. What takes longer than the budget is
 # interrupted and runs again on a thread, so that it does not hold up every other request.
 IN_PLACE_BUDGET_S = 0.003
-OPCODES_BETWEEN_CHECKS = 500
 READER_THREADS = 4
-BUSY_TIMEOUT_MS = 5000
 
 
 def _timestamp_text(value: datetime) -> str:
@@ -70,6 +72,10 @@ ENCODERS: dict[Kind, Encoder] = {
 }
 
 
+def _glob_pattern(_: Kind, parts: Sequence[str]) -> str:
+    return "*".join(re.sub(r"([*?\[])", r"[\1]", part) for part in parts)
+
+
 def _encode_list(kind: Kind, values: Sequence[object]) -> str:
     encode: Any = ENCODERS.get(kind, lambda value: value)
     return msgspec.json.encode([encode(value) for value in values]).decode()
@@ -79,7 +85,14 @@ DIALECT = Dialect(
     name="sqlite",
     sql=pysqlite.dialect(paramstyle="qmark"),
     encoders=ENCODERS,
-    encode_list=_encode_list,
+    form_encoders={
+        Form.LIST: _encode_list,
+        Form.PATTERN: _glob_pattern,
+        Form.FOLDED_PATTERN: like_pattern,
+        Form.PATH: lambda _, path: sqlite_path(path),
+        Form.PATHS: lambda _, path: sqlite_paths(path),
+        Form.NAME: lambda _, name: name,
+    },
 )
 
 
@@ -87,7 +100,14 @@ class SqliteDatabase:
     """A file, read and written by this process and by others like it."""
 
     dialect = DIALECT
-    driver_errors: tuple[type[BaseException], ...] = (apsw.Error, OSError, WriterBusy, ValueError, UnicodeError)
+    driver_errors: tuple[type[BaseException], ...] = (
+        apsw.Error,
+        OSError,
+        WriterBusy,
+        ExportCutOff,
+        ValueError,
+        UnicodeError,
+    )
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -97,6 +117,7 @@ class SqliteDatabase:
         self._readers: SimpleQueue[apsw.Connection] = SimpleQueue()
         self._threads = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="sqlite-reader")
         self._writer: Writer | None = None
+        self._exports = ExportPlaces(settings.max_exports)
 
     async def open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -131,9 +152,15 @@ class SqliteDatabase:
         try:
             return self._in_place.execute(sql, arguments).fetchall()
         except (apsw.InterruptError, apsw.BusyError):
-            return await asyncio.get_running_loop().run_in_executor(
-                self._threads, self._fetch_on_thread, sql, arguments
-            )
+            return await self.fetch_long(sql, arguments)
+
+    async def fetch_long(self, sql: str, arguments: Sequence[object]) -> Sequence[Any]:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._fetch_on_thread, sql, arguments)
+
+    async def stream(self, sql: str, arguments: Sequence[object]) -> AsyncGenerator[Sequence[Any], None]:
+        with self._exports.place():
+            async for rows in export(self._path, self._settings, sql, arguments):
+                yield rows
 
     def _fetch_on_thread(self, sql: str, arguments: Sequence[object]) -> Sequence[Any]:
         deadline = time.perf_counter() + self._settings.statement_timeout_s
@@ -154,14 +181,6 @@ class SqliteDatabase:
         return next((translate(error) for type_, translate in TRANSLATIONS.items() if isinstance(error, type_)), None)
 
 
-def open_reader(path: Path) -> apsw.Connection:
-    """Open a connection that reads; it sees what was committed when its statement began."""
-    connection = apsw.Connection(str(path), statementcachesize=500)
-    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-    connection.execute("PRAGMA query_only = on")
-    return connection
-
-
 def _translate_constraint(error: Any) -> ApiError:
     """Translate by the extended result code; the message names table and columns: https://sqlite.org/rescode.html."""
     names = ", ".join(re.findall(r"[^\s.,]+\.([^,]+)", str(error).partition(": ")[2]))
@@ -176,6 +195,8 @@ def _translate_constraint(error: Any) -> ApiError:
 
 
 def _translate_sql_error(error: Any) -> ApiError | None:
+    if str(error) == "integer overflow":
+        return ValueRefused("the sum of these integers passes 64 bits")
     if str(error).startswith(("no such table", "no such column", "table ")):
         return SchemaMismatch("the database lacks a table or a column of the models; run: alembic upgrade head")
     return None
@@ -189,6 +210,7 @@ TRANSLATIONS: dict[type[BaseException], Callable[[Any], ApiError | None]] = {
     apsw.FullError: lambda _: DatabaseBusy("the database's disk is full"),
     apsw.BusyError: lambda _: DatabaseBusy("the database is locked by another process; try again"),
     apsw.LockedError: lambda _: DatabaseBusy("the database is locked; try again"),
+    ExportCutOff: lambda error: DatabaseBusy(str(error)),
     WriterBusy: lambda _: DatabaseBusy("too many writes are waiting; try again"),
     apsw.MismatchError: lambda _: ValueRefused("a value does not fit its column"),
     apsw.TooBigError: lambda _: ValueRefused("a value is too long for its column"),

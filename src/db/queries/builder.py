@@ -1,48 +1,71 @@
 """Plain data -> statements. Nothing here touches a database, and every value is a bound parameter."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import delete, func, insert, literal_column, select, update
 from sqlalchemy.sql import ClauseElement, Select
-from sqlalchemy.sql.elements import BindParameter
 
 from src.core.tables import Kind, SortTerm, TableInfo
-from src.db.queries.filters import LIST_OPERATORS, OPERATORS
+from src.db.queries import filters, selection
+from src.db.queries.aggregates import AggregateShape
 from src.db.queries.paging import CursorShape, Walk
-from src.db.queries.query import Query
-from src.db.queries.rendering import render_rows, render_written
-from src.db.queries.statement import Dialect, Parameter, Statement, sql_table
+from src.db.queries.query import EVERYTHING, Aggregation, Condition, Query, Selection
+from src.db.queries.rendering import render_written
+from src.db.queries.selection import WHOLE_ROW, SelectionShape
+from src.db.queries.statement import Dialect, Parameters, Statement, sql_table
 
 SQLITE_NOW: Any = literal_column("strftime('%Y-%m-%dT%H:%M:%S+00:00', 'now')")
 
-Binds = tuple[BindParameter[Any], ...]
 
-
-def select_row(table: TableInfo, key: object) -> Statement:
+def select_row(table: TableInfo, key: object, wanted: Selection = EVERYTHING) -> Statement:
     """Select the row with this key, as row JSON."""
-    return Statement(RowShape(table), (key,))
+    if wanted is EVERYTHING:
+        return Statement(RowShape(table), (key,))
+    return Statement(RowShape(table, selection.shape_of(wanted)), (key, *selection.values_of(wanted)))
 
 
 def select_page(table: TableInfo, query: Query) -> Statement:
     """Select one page of the rows that pass every filter, as row JSON, and one row more if there is one.
 
     The order is total, so consecutive pages of an unchanged table neither overlap nor leave gaps. A page
-    before a cursor comes in reverse.
+    before a cursor comes in reverse. Where the members of a row are chosen, its sort values stand beside it.
     """
     cursor = query.cursor
     shape = PageShape(
         table=table,
-        filters=tuple((filter_.column, filter_.operator) for filter_ in query.filters),
+        filters=_shapes_of(query.filters),
         sort=query.sort,
         cursor=cursor and CursorShape(tuple(value is None for value in cursor.values), cursor.is_backward),
+        selection=selection.shape_of(query.selection),
     )
-    values = [filter_.value for filter_ in query.filters]
+    place: Iterable[object] = (query.size + 1, query.offset)
     if cursor:
-        values += [value for value in cursor.values if value is not None]
-        return Statement(shape, (*values, query.size + 1))
-    return Statement(shape, (*values, query.size + 1, query.offset))
+        place = (*(value for value in cursor.values if value is not None), query.size + 1)
+    return Statement(shape, (*_values_of(query.filters), *place, *selection.values_of(query.selection)))
+
+
+def select_all(table: TableInfo, query: Query) -> Statement:
+    """Select all rows that pass every filter, as row JSON, in order."""
+    shape = ExportShape(table, _shapes_of(query.filters), query.sort, selection.shape_of(query.selection))
+    return Statement(shape, (*_values_of(query.filters), *selection.values_of(query.selection)))
+
+
+def count_rows(table: TableInfo, conditions: tuple[Condition, ...]) -> Statement:
+    """Count the rows that pass every filter."""
+    return Statement(CountShape(table, _shapes_of(conditions)), tuple(_values_of(conditions)))
+
+
+def select_keys(table: TableInfo, conditions: tuple[Condition, ...]) -> Statement:
+    """Select the keys of the rows that pass every filter; it is explained, not run."""
+    return Statement(KeysShape(table, _shapes_of(conditions)), tuple(_values_of(conditions)))
+
+
+def aggregate(table: TableInfo, asked: Aggregation, *, is_whole: bool = False) -> Statement:
+    """Select one page of groups as row JSON, and one more if there is one; `is_whole` selects all of them."""
+    shape = AggregateShape.of(table, asked, is_whole=is_whole)
+    return Statement(shape, tuple(shape.values_of(asked)))
 
 
 def insert_row(table: TableInfo, values: Mapping[str, object]) -> Statement:
@@ -60,9 +83,20 @@ def delete_row(table: TableInfo, key: object) -> Statement:
     return Statement(DeleteShape(table), (key,))
 
 
-def count_rows(table: TableInfo, column: str, value: object) -> Statement:
-    """Count the rows of `table` whose `column` holds `value`."""
-    return Statement(CountShape(table, column), (value,))
+def _shapes_of(conditions: tuple[Condition, ...]) -> tuple[filters.ConditionShape, ...]:
+    return tuple(map(filters.shape_of, conditions))
+
+
+def _values_of(conditions: tuple[Condition, ...]) -> Iterator[object]:
+    for condition in conditions:
+        yield from filters.values_of(condition)
+
+
+def _passing(
+    rows: Select[Any], table: TableInfo, conditions: tuple[filters.ConditionShape, ...], parameters: Parameters
+) -> Select[Any]:
+    """Those of the rows of a table that pass every filter."""
+    return rows.where(*(condition.build(sql_table(table), parameters) for condition in conditions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +108,12 @@ class RowShape:
     """
 
     table: TableInfo
+    selection: SelectionShape = WHOLE_ROW
 
-    def parameters(self) -> Iterator[Parameter]:
-        yield Parameter(self.table.key_kind)
-
-    def build(self, dialect: Dialect, binds: Binds) -> ClauseElement:
+    def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
         source = sql_table(self.table)
-        return render_rows(select(source).where(source.c[self.table.key] == binds[0]), self.table)
+        row = select(source).where(source.c[self.table.key] == parameters.take(self.table.key_kind))
+        return self.selection.render(row, self.table, parameters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,37 +121,61 @@ class PageShape:
     """One page, from an offset or from a cursor."""
 
     table: TableInfo
-    filters: tuple[tuple[str, str], ...]
+    filters: tuple[filters.ConditionShape, ...]
     sort: tuple[SortTerm, ...]
     cursor: CursorShape | None
+    selection: SelectionShape
 
-    def parameters(self) -> Iterator[Parameter]:
-        columns = self.table.by_name
-        for name, operator in self.filters:
-            yield Parameter(columns[name].kind, is_list=operator in LIST_OPERATORS)
-        if self.cursor:
-            for term, is_null in zip(self.sort, self.cursor.nulls, strict=True):
-                if not is_null:
-                    yield Parameter(columns[term.column].kind)
-            yield Parameter(Kind.INTEGER)
-        else:
-            yield Parameter(Kind.INTEGER)
-            yield Parameter(Kind.INTEGER)
+    def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
+        rows = self._page(_passing(select(sql_table(self.table)), self.table, self.filters, parameters), parameters)
+        return self.selection.render_with_place(rows, self.table, parameters, self.sort)
 
-    def build(self, dialect: Dialect, binds: Binds) -> ClauseElement:
-        remaining = iter(binds)
-        rows = self._filtered(remaining)
+    def _page(self, rows: Select[Any], parameters: Parameters) -> Select[Any]:
         walk = Walk(self.table, self.sort)
         if self.cursor is None:
-            return render_rows(walk.first_page(rows, next(remaining)).offset(next(remaining)), self.table)
+            return walk.first_page(rows, parameters.take(Kind.INTEGER)).offset(parameters.take(Kind.INTEGER))
         walk = walk.reversed() if self.cursor.is_backward else walk
-        return render_rows(walk.page_after(self.cursor, rows, remaining), self.table)
+        return walk.page_after(self.cursor, rows, parameters)
 
-    def _filtered(self, binds: Iterator[BindParameter[Any]]) -> Select[Any]:
-        source = sql_table(self.table)
-        return select(source).where(
-            *(OPERATORS[operator](source.c[name], next(binds)) for name, operator in self.filters)
+
+@dataclass(frozen=True, slots=True)
+class ExportShape:
+    """All rows, in order."""
+
+    table: TableInfo
+    filters: tuple[filters.ConditionShape, ...]
+    sort: tuple[SortTerm, ...]
+    selection: SelectionShape
+
+    def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
+        rows = Walk(self.table, self.sort).in_order(
+            _passing(select(sql_table(self.table)), self.table, self.filters, parameters)
         )
+        return self.selection.render(rows, self.table, parameters)
+
+
+@dataclass(frozen=True, slots=True)
+class CountShape:
+    """How many rows pass every filter."""
+
+    table: TableInfo
+    filters: tuple[filters.ConditionShape, ...]
+
+    def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
+        source = sql_table(self.table)
+        return _passing(select(func.count()).select_from(source), self.table, self.filters, parameters)
+
+
+@dataclass(frozen=True, slots=True)
+class KeysShape:
+    """The keys of the rows that pass every filter."""
+
+    table: TableInfo
+    filters: tuple[filters.ConditionShape, ...]
+
+    def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
+        source = sql_table(self.table)
+        return _passing(select(source.c[self.table.key]), self.table, self.filters, parameters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +185,8 @@ class InsertShape:
     table: TableInfo
     columns: tuple[str, ...]
 
-    def parameters(self) -> Iterator[Parameter]:
-        return (Parameter(self.table.by_name[name].kind) for name in self.columns)
-
-    def build(self, dialect: Dialect, binds: Binds) -> ClauseElement:
-        values: dict[str, Any] = dict(zip(self.columns, binds, strict=True))
+    def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
+        values: dict[str, Any] = _take_values(self.table, self.columns, parameters)
         if dialect.name == "sqlite":
             values |= dict.fromkeys(self._left_to_the_clock(), SQLITE_NOW)
         statement: ClauseElement = render_written(dialect, insert(sql_table(self.table)).values(values), self.table)
@@ -152,14 +206,10 @@ class UpdateShape:
     table: TableInfo
     columns: tuple[str, ...]
 
-    def parameters(self) -> Iterator[Parameter]:
-        yield from (Parameter(self.table.by_name[name].kind) for name in self.columns)
-        yield Parameter(self.table.key_kind)
-
-    def build(self, dialect: Dialect, binds: Binds) -> ClauseElement:
+    def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
         source = sql_table(self.table)
-        values = dict(zip(self.columns, binds[:-1], strict=True))
-        write = update(source).values(values).where(source.c[self.table.key] == binds[-1])
+        values = _take_values(self.table, self.columns, parameters)
+        write = update(source).values(values).where(source.c[self.table.key] == parameters.take(self.table.key_kind))
         statement: ClauseElement = render_written(dialect, write, self.table)
         return statement
 
@@ -170,26 +220,12 @@ class DeleteShape:
 
     table: TableInfo
 
-    def parameters(self) -> Iterator[Parameter]:
-        yield Parameter(self.table.key_kind)
-
-    def build(self, dialect: Dialect, binds: Binds) -> ClauseElement:
+    def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
         source = sql_table(self.table)
-        write = delete(source).where(source.c[self.table.key] == binds[0])
+        write = delete(source).where(source.c[self.table.key] == parameters.take(self.table.key_kind))
         statement: ClauseElement = render_written(dialect, write, self.table)
         return statement
 
 
-@dataclass(frozen=True, slots=True)
-class CountShape:
-    """How many rows hold a value in a column."""
-
-    table: TableInfo
-    column: str
-
-    def parameters(self) -> Iterator[Parameter]:
-        yield Parameter(self.table.by_name[self.column].kind)
-
-    def build(self, dialect: Dialect, binds: Binds) -> ClauseElement:
-        source = sql_table(self.table)
-        return select(func.count()).select_from(source).where(source.c[self.column] == binds[0])
+def _take_values(table: TableInfo, columns: tuple[str, ...], parameters: Parameters) -> dict[str, Any]:
+    return {name: parameters.take(table.by_name[name].kind) for name in columns}

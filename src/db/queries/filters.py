@@ -1,13 +1,19 @@
-"""Filters: a small vocabulary of operators. A new operator is one line here and one row of tests."""
+"""Filters: a small vocabulary of operators. A new operator is one line in `OPERATORS` and one row of tests."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Union
 
+from sqlalchemy import and_, not_, or_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ColumnElement
-from sqlalchemy.sql.expression import FunctionElement
+from sqlalchemy.sql.expression import FromClause, FunctionElement
 from sqlalchemy.types import NullType
+
+from src.core.tables import Kind
+from src.db.queries.documents import SEEN_AS, InDocument, Seen, has_places, take_path
+from src.db.queries.query import Condition, Filter, Junction, Target
+from src.db.queries.statement import Form, Parameters
 
 
 class IsOneOf(FunctionElement[Any]):
@@ -30,12 +36,155 @@ def _is_one_of_on_sqlite(element: IsOneOf, compiler: SQLCompiler, **kw: Any) -> 
     return f"{compiler.process(column, **kw)} IN (SELECT value FROM json_each({compiler.process(values, **kw)}))"  # noqa: S608  both parts are compiled by SQLAlchemy
 
 
-Operator = Callable[[ColumnElement[Any], ColumnElement[Any]], ColumnElement[Any]]
+class IsNoneOf(FunctionElement[Any]):
+    """`column NOT IN (...)`; not true for null, whatever the values are."""
+
+    inherit_cache = False
+    type = NullType()
+
+
+@compiles(IsNoneOf)
+def _is_none_of(element: IsNoneOf, compiler: SQLCompiler, **kw: Any) -> str:
+    column, _ = element.clauses
+    is_one_of = compiler.process(IsOneOf(*element.clauses), **kw)
+    return f"({compiler.process(column, **kw)} IS NOT NULL AND NOT ({is_one_of}))"
+
+
+class IsLike(FunctionElement[Any]):
+    """Text matches a pattern, letter by letter; the database's own form of the pattern is the dialect's."""
+
+    inherit_cache = False
+    type = NullType()
+
+
+@compiles(IsLike, "postgresql")
+def _is_like_on_postgresql(element: IsLike, compiler: SQLCompiler, **kw: Any) -> str:
+    return " LIKE ".join(compiler.process(part, **kw) for part in element.clauses)
+
+
+@compiles(IsLike, "sqlite")
+def _is_like_on_sqlite(element: IsLike, compiler: SQLCompiler, **kw: Any) -> str:
+    # SQLite's LIKE takes letters of either case, its GLOB does not.
+    return " GLOB ".join(compiler.process(part, **kw) for part in element.clauses)
+
+
+class IsLikeFolded(FunctionElement[Any]):
+    """Text matches a pattern, ASCII letters of either case."""
+
+    inherit_cache = False
+    type = NullType()
+
+
+@compiles(IsLikeFolded, "postgresql")
+def _is_like_folded_on_postgresql(element: IsLikeFolded, compiler: SQLCompiler, **kw: Any) -> str:
+    text, pattern = (compiler.process(part, **kw) for part in element.clauses)
+    # Another collation would fold all letters, which SQLite does not.
+    return f'{text} COLLATE "C" ILIKE {pattern}'
+
+
+@compiles(IsLikeFolded, "sqlite")
+def _is_like_folded_on_sqlite(element: IsLikeFolded, compiler: SQLCompiler, **kw: Any) -> str:
+    text, pattern = (compiler.process(part, **kw) for part in element.clauses)
+    return rf"{text} LIKE {pattern} ESCAPE '\'"
+
+
+Build = Callable[[ColumnElement[Any], ColumnElement[Any]], ColumnElement[Any]]
+
+
+class Operator(NamedTuple):
+    """What a filter's suffix means."""
+
+    build: Build
+    form: Form = Form.VALUE
+    is_for_text: bool = False
+    """Whether only text is compared so."""
+
 
 OPERATORS: dict[str, Operator] = {
-    "eq": lambda column, value: column == value,
-    "gte": lambda column, value: column >= value,
-    "lte": lambda column, value: column <= value,
-    "in": IsOneOf,
+    "eq": Operator(lambda column, value: column == value),
+    "ne": Operator(lambda column, value: column != value),
+    "gte": Operator(lambda column, value: column >= value),
+    "gt": Operator(lambda column, value: column > value),
+    "lte": Operator(lambda column, value: column <= value),
+    "lt": Operator(lambda column, value: column < value),
+    "in": Operator(IsOneOf, Form.LIST),
+    "nin": Operator(IsNoneOf, Form.LIST),
+    "like": Operator(IsLike, Form.PATTERN, is_for_text=True),
+    "ilike": Operator(IsLikeFolded, Form.FOLDED_PATTERN, is_for_text=True),
+    "contains": Operator(IsLike, Form.PATTERN, is_for_text=True),
+    "startswith": Operator(IsLike, Form.PATTERN, is_for_text=True),
 }
-LIST_OPERATORS = frozenset({"in"})
+# Its value decides what SQL it is, so it is two operators inside.
+IS_NULL = "isnull"
+NULL_TESTS: dict[str, Callable[[ColumnElement[Any]], ColumnElement[Any]]] = {
+    "isnull": lambda column: column.is_(None),
+    "isnotnull": lambda column: column.is_not(None),
+}
+
+
+class FilterShape(NamedTuple):
+    """A filter without its values."""
+
+    column: str
+    operator: str
+    kind: Kind
+    is_inside: bool
+    """Whether it looks inside a document."""
+    has_places: bool
+
+    def build(self, source: FromClause, parameters: Parameters) -> ColumnElement[Any]:
+        """Build the condition on a row of `source`."""
+        target: ColumnElement[Any] = source.c[self.column]
+        if self.is_inside:
+            path = take_path(parameters, has_places=self.has_places)
+            target = InDocument(target, path, self._seen(), has_places=self.has_places)
+        if self.operator in NULL_TESTS:
+            return NULL_TESTS[self.operator](target)
+        operator = OPERATORS[self.operator]
+        kind = Kind.TEXT if self.kind is Kind.JSON else self.kind
+        return operator.build(target, parameters.take(kind, operator.form))
+
+    def _seen(self) -> Seen:
+        return Seen.SCALAR if self.operator in NULL_TESTS else SEEN_AS[self.kind]
+
+
+class JunctionShape(NamedTuple):
+    """A junction without its values."""
+
+    is_any: bool
+    is_negated: bool
+    parts: tuple["ConditionShape", ...]
+
+    def build(self, source: FromClause, parameters: Parameters) -> ColumnElement[Any]:
+        """Build the condition on a row of `source`."""
+        parts = [part.build(source, parameters) for part in self.parts]
+        junction = or_(*parts) if self.is_any else and_(*parts)
+        return not_(junction.self_group()) if self.is_negated else junction
+
+
+ConditionShape = Union[FilterShape, JunctionShape]  # noqa: UP007  a forward reference takes no |
+
+
+def shape_of(condition: Condition) -> ConditionShape:
+    """What decides the SQL of a condition."""
+    if isinstance(condition, Junction):
+        return JunctionShape(condition.is_any, condition.is_negated, tuple(map(shape_of, condition.conditions)))
+    (column, path), operator, kind, _ = condition
+    return FilterShape(column, operator, kind, bool(path), bool(path) and has_places(path))
+
+
+def values_of(condition: Condition) -> Iterator[object]:
+    """Yield the values of a condition, in the order in which its shape takes their placeholders."""
+    if isinstance(condition, Junction):
+        for part in condition.conditions:
+            yield from values_of(part)
+        return
+    if condition.target.path:
+        yield condition.target.path
+    if condition.operator not in NULL_TESTS:
+        yield condition.value
+
+
+def is_null(target: Target, *, answer: bool) -> Filter:
+    """The filter that a target is null, or is not."""
+    return Filter(target, IS_NULL if answer else "isnotnull", Kind.TEXT, None)

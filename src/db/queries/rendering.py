@@ -3,15 +3,17 @@
 Both databases write the same text for a row, but for the digits of doubles, which are equal as numbers.
 """
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
-from sqlalchemy import Select, literal_column, select
+import msgspec
+from sqlalchemy import literal_column, select
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql import Delete, Insert, Subquery, Update
+from sqlalchemy.sql import Delete, Insert, Update
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.expression import FunctionElement
-from sqlalchemy.types import Text
+from sqlalchemy.types import NullType, Text
 
 from src.core.tables import ColumnInfo, Kind, TableInfo
 from src.db.queries.statement import Dialect, sql_table
@@ -39,35 +41,120 @@ def _render_on_postgresql(element: RowJson, compiler: SQLCompiler, **_: Any) -> 
 
 @compiles(RowJson, "sqlite")
 def _render_on_sqlite(element: RowJson, compiler: SQLCompiler, **_: Any) -> str:
-    members = ", ".join(
-        f"{_literal(c.name)}, {_member_on_sqlite(element.source, c, compiler)}" for c in element.members
-    )
-    return f"json_object({members})"
-
-
-def _member_on_sqlite(source: str, column: ColumnInfo, compiler: SQLCompiler) -> str:
     quote = compiler.preparer.quote
-    name = f"{quote(source)}.{quote(column.name)}"
+    source = quote(element.source)
+    members = (
+        f"{_literal(column.name)}, {_member_on_sqlite(f'{source}.{quote(column.name)}', column.kind)}"
+        for column in element.members
+    )
+    return f"json_object({', '.join(members)})"
+
+
+class Member(NamedTuple):
+    """One member of a row that is composed: a name of the models, or a placeholder for one that a client wrote."""
+
+    name: str | ColumnElement[Any]
+    value: ColumnElement[Any]
+    kind: Kind
+
+
+class ComposedRow(FunctionElement[str]):
+    """The JSON text of an object with these members."""
+
+    inherit_cache = False
+    type = Text()
+
+    def __init__(self, members: Iterable[Member]) -> None:
+        self.members = tuple(members)
+        super().__init__(*self._clauses())
+
+    def _clauses(self) -> Iterator[ColumnElement[Any]]:
+        for member in self.members:
+            if not isinstance(member.name, str):
+                yield member.name
+            yield member.value
+
+
+@compiles(ComposedRow, "postgresql")
+def _compose_on_postgresql(element: ComposedRow, compiler: SQLCompiler, **kw: Any) -> str:
+    # json_build_object takes 50 members and writes spaces; row_to_json takes no names but the columns'.
+    members = (_member_on_postgresql(member, compiler, **kw) for member in element.members)
+    inside = " || ',' || ".join(members)
+    return f"('{{' || {inside} || '}}')"
+
+
+def _member_on_postgresql(member: Member, compiler: SQLCompiler, **kw: Any) -> str:
+    if isinstance(member.name, str):
+        name = _literal(member_prefix(member.name))
+    else:
+        name = f"CAST({compiler.process(member.name, **kw)} AS text)"
+    value = compiler.process(member.value, **kw)
+    rendered = f"CAST({value} AS text)" if member.kind is Kind.JSON else f"to_json({value})::text"
+    return f"{name} || coalesce({rendered}, 'null')"
+
+
+@compiles(ComposedRow, "sqlite")
+def _compose_on_sqlite(element: ComposedRow, compiler: SQLCompiler, **kw: Any) -> str:
+    members = (
+        f"{_literal(member.name) if isinstance(member.name, str) else compiler.process(member.name, **kw)}, "
+        f"{_member_on_sqlite(compiler.process(member.value, **kw), member.kind)}"
+        for member in element.members
+    )
+    return f"json_object({', '.join(members)})"
+
+
+class ListJson(FunctionElement[str]):
+    """The JSON text of an array of the JSON texts in a column, in the order in which they come."""
+
+    inherit_cache = False
+    type = Text()
+
+
+@compiles(ListJson, "postgresql")
+def _list_on_postgresql(element: ListJson, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"('[' || coalesce(string_agg({compiler.process(element.clauses, **kw)}, ','), '') || ']')"
+
+
+@compiles(ListJson, "sqlite")
+def _list_on_sqlite(element: ListJson, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"('[' || coalesce(group_concat({compiler.process(element.clauses, **kw)}, ','), '') || ']')"
+
+
+class Outer(FunctionElement[Any]):
+    """A column of the row that a statement around this one stands at."""
+
+    inherit_cache = False
+    type = NullType()
+
+    def __init__(self, source: str, column: str) -> None:
+        self.source = source
+        self.column = column
+        super().__init__()
+
+
+@compiles(Outer)
+def _outer(element: Outer, compiler: SQLCompiler, **_: Any) -> str:
+    quote = compiler.preparer.quote
+    return f"{quote(element.source)}.{quote(element.column)}"
+
+
+def _member_on_sqlite(value: str, kind: Kind) -> str:
     # A value loses its JSON subtype in a sub-select, so json() stands right here.
-    if column.kind is Kind.JSON:
-        return f"json({name})"
+    if kind is Kind.JSON:
+        return f"json({value})"
     # SQLite has no booleans; iif() would turn NULL into false.
-    if column.kind is Kind.BOOLEAN:
-        return f"json(CASE {name} WHEN 1 THEN 'true' WHEN 0 THEN 'false' END)"
-    return name
+    if kind is Kind.BOOLEAN:
+        return f"json(CASE {value} WHEN 1 THEN 'true' WHEN 0 THEN 'false' END)"
+    return value
 
 
 def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def render_rows(rows: Select[Any], table: TableInfo) -> Select[Any]:
-    """Select the JSON text of each of `rows`, in their order.
-
-    Rendering happens outside of the sub-select, so rows that an offset skips are not rendered.
-    """
-    page: Subquery = rows.subquery(SOURCE)
-    return select(RowJson(SOURCE, table.columns)).select_from(page)
+def member_prefix(name: str) -> str:
+    """A member's name and the colon, as they stand in an object's text."""
+    return f"{msgspec.json.encode(name).decode()}:"
 
 
 def render_written(dialect: Dialect, write: Insert | Update | Delete, table: TableInfo) -> Any:

@@ -4,8 +4,10 @@ Its `shape` says everything but the values (table, columns, operators, order), s
 and compiles each shape once per dialect; measured 0.3 ms to compile, 1.5 µs to look up and bind.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+import re
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
@@ -32,42 +34,76 @@ PARAMETER_TYPES: dict[Kind, TypeEngine[Any]] = {
 Encoder = Callable[[Any], object]
 
 
+class Form(Enum):
+    """What a parameter carries."""
+
+    VALUE = auto()
+    """One value of its kind."""
+    LIST = auto()
+    """A sequence of values of its kind."""
+    PATTERN = auto()
+    """The texts between the wildcards of a pattern, in order."""
+    FOLDED_PATTERN = auto()
+    """The same, for a match that takes ASCII letters of either case."""
+    PATH = auto()
+    """The members that lead to a value inside a JSON document."""
+    PATHS = auto()
+    """The same, where a member may be the place in an array."""
+    NAME = auto()
+    """The name of a member of a rendered row."""
+
+
 @dataclass(frozen=True, eq=False)
 class Dialect:
     """What differs between databases: how SQL is written, and which values their drivers take."""
 
     name: str
     sql: SqlDialect
-    encoders: dict[Kind, Encoder]
+    encoders: Mapping[Kind, Encoder]
     """Kinds whose values the driver does not take as they are."""
-    encode_list: Callable[[Kind, Sequence[object]], object]
-    """The one argument that carries the values of an `in`."""
+    form_encoders: Mapping[Form, Callable[[Kind, Any], object]]
+    """How everything else than a plain value becomes an argument."""
+    explain: str = ""
+    """What stands before a statement to learn how many rows the planner expects; empty where it has no number."""
+
+    def encoder(self, parameter: "Parameter") -> Encoder | None:
+        """How values of a parameter become what the driver takes; None when they are it already."""
+        encode_form = self.form_encoders.get(parameter.form)
+        if encode_form:
+            return lambda value: encode_form(parameter.kind, value)
+        encode = self.encoders.get(parameter.kind)
+        return (lambda value: None if value is None else encode(value)) if encode else None
 
 
 class Parameter(NamedTuple):
-    """A value of a statement: what kind it is, and whether it is a list of such values."""
+    """A value of a statement: what kind it is, and what carries it."""
 
     kind: Kind
-    is_list: bool = False
+    form: Form
 
-    def bind(self, index: int) -> BindParameter[Any]:
-        """Make the placeholder of the statement's value at `index`."""
-        type_ = NullType() if self.is_list else PARAMETER_TYPES.get(self.kind, NullType())
-        return bindparam(f"p{index}", type_=type_)
+
+class Parameters:
+    """Hands out the placeholders of a statement while it is built, in the order of its values."""
+
+    def __init__(self) -> None:
+        self.taken: list[Parameter] = []
+
+    def take(self, kind: Kind = Kind.TEXT, form: Form = Form.VALUE) -> BindParameter[Any]:
+        """Make the placeholder of the next value."""
+        type_ = PARAMETER_TYPES.get(kind, NullType()) if form is Form.VALUE else NullType()
+        self.taken.append(Parameter(kind, form))
+        return bindparam(f"p{len(self.taken) - 1}", type_=type_)
 
 
 class Shape(Hashable, Protocol):
     """Everything of a statement but its values; hashable."""
 
-    def parameters(self) -> Iterator[Parameter]:
-        """Yield the values that a statement of this shape takes, in order."""
-
-    def build(self, dialect: Dialect, binds: tuple[BindParameter[Any], ...]) -> ClauseElement:
-        """Build the statement around the placeholders of those values."""
+    def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
+        """Build the statement; it takes one placeholder for each of its values, in their order."""
 
 
 class Statement(NamedTuple):
-    """A shape and its values, in the order of the shape's parameters."""
+    """A shape and its values, in the order in which building the shape takes their placeholders."""
 
     shape: Shape
     values: tuple[object, ...]
@@ -82,12 +118,11 @@ class Statement(NamedTuple):
 @lru_cache(CACHED_SHAPES)
 def _compile(shape: Shape, dialect: Dialect) -> tuple[str, tuple[tuple[int, Encoder | None], ...]]:
     """Compile a shape: its SQL, and per placeholder the index of its value and how to encode it."""
-    parameters = tuple(shape.parameters())
-    binds = tuple(parameter.bind(index) for index, parameter in enumerate(parameters))
-    compiled: Any = shape.build(dialect, binds).compile(dialect=dialect.sql)
-    indexes = {bind.key: index for index, bind in enumerate(binds)}
+    parameters = Parameters()
+    compiled: Any = shape.build(dialect, parameters).compile(dialect=dialect.sql)
+    indexes = {f"p{index}": index for index in range(len(parameters.taken))}
     plan = (
-        (indexes[name], _encoder(dialect, parameters[indexes[name]]))
+        (indexes[name], dialect.encoder(parameters.taken[indexes[name]]))
         if name in indexes
         else (0, _constant(compiled.params[name]))
         for name in compiled.positiontup or ()
@@ -95,16 +130,14 @@ def _compile(shape: Shape, dialect: Dialect) -> tuple[str, tuple[tuple[int, Enco
     return str(compiled), tuple(plan)
 
 
-def _encoder(dialect: Dialect, parameter: Parameter) -> Encoder | None:
-    if parameter.is_list:
-        return lambda values: dialect.encode_list(parameter.kind, values)
-    encode = dialect.encoders.get(parameter.kind)
-    return (lambda value: None if value is None else encode(value)) if encode else None
-
-
 def _constant(value: object) -> Encoder:
     """A placeholder of SQLAlchemy's own: SQLite writes a LIMIT without OFFSET as `LIMIT ? OFFSET ?`."""
     return lambda _: value
+
+
+def like_pattern(_: Kind, parts: Sequence[str]) -> str:
+    """The pattern of SQL's LIKE, with a backslash before what is meant as it stands."""
+    return "%".join(re.sub(r"([\\%_])", r"\\\1", part) for part in parts)
 
 
 @lru_cache(1024)

@@ -1,0 +1,195 @@
+"""Formats of answers: `json` is a page, all others are exports. A new format is one line in `FORMATS`."""
+
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import msgspec
+
+from src.api.bodies import nearest
+from src.api.compression import parse_weights
+from src.api.http import JSON_TYPE, shortened
+from src.api.parameters.values import invalid
+from src.core.errors import Problem, UnknownName
+from src.core.tables import Kind
+
+Rows = AsyncIterator[list[str]]
+Columns = Sequence[tuple[str, Kind]]
+"""The members of a row in order: what they are called, and what they hold."""
+Encode = Callable[[Columns, Rows], AsyncIterator[bytes]]
+
+
+class Format(NamedTuple):
+    """How rows are written."""
+
+    name: str
+    media_type: bytes
+    encode: Encode | None = None
+    """None for pages of JSON."""
+    suffix: str = ""
+    """Of a file with such rows."""
+    is_compressible: bool = True
+    is_installed: Callable[[], bool] = lambda: True
+
+
+async def encode_ndjson(_: Columns, rows: Rows) -> AsyncIterator[bytes]:
+    """One row a line, as JSON."""
+    async for batch in rows:
+        text = "\n".join(batch)
+        if text.count("\n") != len(batch) - 1:
+            # A document that somebody else wrote may have line feeds between its tokens.
+            text = "\n".join(row.replace("\n", " ") for row in batch)
+        yield (text + "\n").encode()
+
+
+async def encode_csv(columns: Columns, rows: Rows) -> AsyncIterator[bytes]:
+    """RFC 4180 with a head line; null is empty, an empty text is two quotes."""
+    yield _line(_quote(name) for name, _ in columns)
+    writer = RowWriter(columns, _quote)
+    async for batch in rows:
+        yield writer.write(batch)
+
+
+async def encode_csv_for_excel(columns: Columns, rows: Rows) -> AsyncIterator[bytes]:
+    """CSV that a spreadsheet opens as it is: marked as UTF-8, and no cell is taken for a formula."""
+    yield b"\xef\xbb\xbf" + _line(_quote(_defuse(name)) for name, _ in columns)
+    writer = RowWriter(columns, lambda text: _quote(_defuse(text)))
+    async for batch in rows:
+        yield writer.write(batch)
+
+
+def _line(cells: Iterator[str]) -> bytes:
+    return (",".join(cells) + "\r\n").encode()
+
+
+_needs_quotes = re.compile(r'[",\r\n]').search
+
+
+def _quote(text: str) -> str:
+    if text and not _needs_quotes(text):
+        return text
+    return '"' + text.replace('"', '""') + '"'
+
+
+def _defuse(text: str) -> str:
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+PLAIN_KINDS = (Kind.UUID, Kind.TIMESTAMP, Kind.LOCAL_TIMESTAMP, Kind.DATE)
+
+
+class RowWriter:
+    """Writes rows that come as JSON texts as lines of CSV."""
+
+    def __init__(self, columns: Columns, quote: Callable[[str], str]) -> None:
+        self._decode = row_decoder(columns)
+        self._cells = [self._cell_of(kind, quote) for _, kind in columns]
+
+    def write(self, rows: list[str]) -> bytes:
+        """The lines of some rows."""
+        lines = [
+            ",".join([cell(value) for cell, value in zip(self._cells, row, strict=True)])
+            for row in map(msgspec.structs.astuple, self._decode(f"[{','.join(rows)}]"))
+        ]
+        return ("\r\n".join(lines) + "\r\n").encode()
+
+    @staticmethod
+    def _cell_of(kind: Kind, quote: Callable[[str], str]) -> Callable[[Any], str]:
+        if kind is Kind.TEXT:
+            return lambda value: "" if value is None else quote(value)
+        if kind in PLAIN_KINDS:
+            return lambda value: value or ""
+        if kind is Kind.JSON:
+            return lambda value: "" if value == NULL else quote(document_text(value))
+        return lambda value: "" if value == NULL else bytes(value).decode()
+
+
+NULL = msgspec.Raw(b"null")
+
+
+def document_text(value: msgspec.Raw) -> str:
+    """A piece of JSON as text: a text as it is, everything else as JSON."""
+    text = bytes(value).decode()
+    return str(msgspec.json.decode(text)) if text[0] == '"' else text
+
+
+def row_decoder(columns: Columns) -> Callable[[str], list[Any]]:
+    """A decoder of arrays of rows: texts as such, numbers and documents as the JSON that they are."""
+    fields: list[Any] = [
+        (f"column{number}", str | None if kind is Kind.TEXT or kind in PLAIN_KINDS else msgspec.Raw)
+        for number, (_, kind) in enumerate(columns)
+    ]
+    rename = {f"column{number}": name for number, (name, _) in enumerate(columns)}
+    row = msgspec.defstruct("Row", fields, rename=rename, gc=False)
+    return msgspec.json.Decoder(list[row]).decode  # type: ignore[valid-type]
+
+
+def _columnar(name: str) -> Encode:
+    """An encoder that needs pyarrow, which is imported when it is first used: it takes 42 MB."""
+
+    def encode(columns: Columns, rows: Rows) -> AsyncIterator[bytes]:
+        from src.api import columnar  # noqa: PLC0415
+
+        encoders: dict[str, Encode] = {"parquet": columnar.encode_parquet, "arrow": columnar.encode_arrow}
+        return encoders[name](columns, rows)
+
+    return encode
+
+
+@lru_cache(1)
+def has_pyarrow() -> bool:
+    """Whether the extra `columnar` is installed."""
+    from importlib.util import find_spec  # noqa: PLC0415
+
+    return find_spec("pyarrow") is not None
+
+
+JSON = Format("json", JSON_TYPE)
+FORMATS = {
+    each.name: each
+    for each in (
+        JSON,
+        Format("ndjson", b"application/x-ndjson", encode_ndjson, "ndjson"),
+        Format("csv", b"text/csv; charset=utf-8", encode_csv, "csv"),
+        Format("csv;excel", b"text/csv; charset=utf-8", encode_csv_for_excel, "csv"),
+        Format(
+            "parquet",
+            b"application/vnd.apache.parquet",
+            _columnar("parquet"),
+            "parquet",
+            is_compressible=False,
+            is_installed=has_pyarrow,
+        ),
+        Format("arrow", b"application/vnd.apache.arrow.stream", _columnar("arrow"), "arrows", is_installed=has_pyarrow),
+    )
+}
+
+
+def choose_format(named: str, accepted: bytes) -> Format:
+    """The format that `format=` names, else the one that an `Accept` header likes best, else JSON.
+
+    Raises:
+        UnknownName: no such format.
+        InvalidRequest: one that is not installed here.
+    """
+    if not named:
+        return JSON if accepted in (b"", b"*/*", JSON_TYPE) else _by_header(accepted)
+    found = FORMATS.get(named)
+    if found is None:
+        text = f"{shortened(named)} is no format{nearest(named, list(FORMATS))}"
+        raise UnknownName(f"format={text}", (Problem("query", "format", text),))
+    if not found.is_installed():
+        raise invalid("format", named, "is not installed here; it needs: pip install 'backendapi[columnar]'")
+    return found
+
+
+@lru_cache(256)
+def _by_header(accepted: bytes) -> Format:
+    """The format with the highest weight, the first of several; a header that names none of ours means JSON."""
+    by_type = {
+        each.media_type.partition(b";")[0].decode(): each for each in reversed(FORMATS.values()) if each.is_installed()
+    }
+    by_type |= {"*/*": JSON, "application/*": JSON, "application/ndjson": FORMATS["ndjson"], "text/*": FORMATS["csv"]}
+    offers = [(weight, by_type[name]) for name, weight in parse_weights(accepted) if name in by_type and weight > 0]
+    return max(offers, key=lambda offer: offer[0])[1] if offers else JSON

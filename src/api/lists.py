@@ -1,0 +1,149 @@
+"""What can be asked of a table's rows together: pages, counts, exports, aggregates; the same for every table."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from functools import lru_cache
+
+from src.api.formats import JSON, Columns, Format, Rows, choose_format
+from src.api.http import Answer, Request, StreamedAnswer
+from src.api.links import link_to_cursors, link_to_pages
+from src.api.long_query import read_long_query
+from src.api.query import (
+    COUNTS,
+    ListRequest,
+    Pair,
+    parse_aggregate_request,
+    parse_list_request,
+    split_query,
+)
+from src.core.errors import InvalidRequest, Problem
+from src.core.tables import Kind, TableInfo
+from src.db.connection import Database
+from src.db.queries import builder
+from src.db.queries.aggregates import AggregateShape
+from src.db.queries.executor import count_rows, estimate_rows, fetch_groups, fetch_page, stream_rows
+from src.db.queries.query import Aggregation, Selection, names_of
+from src.db.queries.statement import Statement
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+class ListHandlers:
+    """The handlers of one table."""
+
+    def __init__(self, table: TableInfo) -> None:
+        self._table = table
+
+    async def list_rows(self, request: Request) -> Answer | StreamedAnswer:
+        """Answer one page of the rows that pass every filter, or all of them as an export."""
+        return await self._answer_list(request, split_query(request.query_string))
+
+    async def query_rows(self, request: Request) -> Answer | StreamedAnswer:
+        """Answer what a list does; its parameters stand in the body, which has no limit of a URL.
+
+        A JSON object, or a form. To follow a `Link`, send the same body to its address.
+        """
+        return await self._answer_list(request, await read_long_query(request))
+
+    async def aggregate_rows(self, request: Request) -> Answer | StreamedAnswer:
+        """Answer numbers over the rows that pass every filter, by groups: counts, sums, averages, extremes."""
+        return await self._answer_aggregate(request, split_query(request.query_string))
+
+    async def query_aggregate(self, request: Request) -> Answer | StreamedAnswer:
+        """Answer what an aggregate does; its parameters stand in the body."""
+        return await self._answer_aggregate(request, await read_long_query(request))
+
+    async def _answer_list(self, request: Request, pairs: list[Pair]) -> Answer | StreamedAnswer:
+        asked = parse_list_request(self._table, pairs)
+        format_ = choose_format(asked.format, request.header(b"accept"))
+        count = asked.counted or _preferred_count(request.header(b"prefer"))
+        if format_ is not JSON:
+            _refuse_places(format_, asked.places)
+        headers = await self._counted(request.db, asked, count) if count else ()
+        if format_ is not JSON:
+            columns = _columns_of_rows(self._table, asked.query.selection)
+            return self._export(request.db, builder.select_all(self._table, asked.query), format_, columns, headers)
+        rows = await fetch_page(request.db, builder.select_page(self._table, asked.query))
+        has_more = len(rows) > asked.query.size
+        if has_more:
+            rows.pop()
+        if asked.query.cursor and asked.query.cursor.is_backward:
+            rows.reverse()
+        if asked.has_page:
+            query = asked.query
+            link = link_to_pages(request.path, asked.kept, query.offset, query.size, has_more=has_more)
+        else:
+            link = link_to_cursors(request.path, asked, rows, has_more=has_more)
+        texts = [row[0] for row in rows]
+        return Answer(200, f"[{','.join(texts)}]".encode(), ((b"link", link), *headers))
+
+    async def _answer_aggregate(self, request: Request, pairs: list[Pair]) -> Answer | StreamedAnswer:
+        asked = parse_aggregate_request(self._table, pairs)
+        format_ = choose_format(asked.format, request.header(b"accept"))
+        if format_ is not JSON:
+            _refuse_places(format_, asked.places)
+            statement = builder.aggregate(self._table, asked.aggregation, is_whole=True)
+            columns = _columns_of_groups(self._table, asked.aggregation)
+            return self._export(request.db, statement, format_, columns, ())
+        groups = await fetch_groups(request.db, builder.aggregate(self._table, asked.aggregation))
+        size, offset = asked.aggregation.size, asked.aggregation.offset
+        link = link_to_pages(request.path, asked.kept, offset, size, has_more=len(groups) > size)
+        return Answer(200, f"[{','.join(groups[:size])}]".encode(), ((b"link", link),))
+
+    async def _counted(self, db: Database, asked: ListRequest, count: str) -> Headers:
+        """The number of all rows that pass every filter, and how it was found."""
+        conditions = asked.query.filters
+        number = await estimate_rows(db, self._table, conditions) if count == "estimated" else None
+        applied = "estimated" if number is not None else "exact"
+        if number is None:
+            number = await count_rows(db, self._table, conditions)
+        return (b"x-total-count", b"%d" % number), (b"preference-applied", f"count={applied}".encode())
+
+    def _export(
+        self, db: Database, statement: Statement, format_: Format, columns: Columns, headers: Headers
+    ) -> StreamedAnswer:
+        name = f"{self._table.name}.{format_.suffix}".encode("ascii", "replace").replace(b'"', b"_")
+        disposition = (b"content-disposition", b'attachment; filename="' + name + b'"')
+        chunks = _encoded(format_, columns, stream_rows(db, statement))
+        return StreamedAnswer(chunks, format_.media_type, (*headers, disposition), format_.is_compressible)
+
+
+async def _encoded(format_: Format, columns: Columns, rows: Rows) -> AsyncGenerator[bytes, None]:
+    assert format_.encode is not None
+    async with aclosing(rows):  # type: ignore[type-var]
+        async for piece in format_.encode(columns, rows):
+            yield piece
+
+
+def _refuse_places(format_: Format, places: tuple[str, ...]) -> None:
+    for name in places:
+        reason = f"has no meaning in {format_.name}, which has all rows; leave it out, or ask for format=json"
+        raise InvalidRequest(f"{name} {reason}", (Problem("query", name, reason),))
+
+
+@lru_cache(256)
+def _preferred_count(header: bytes) -> str:
+    """The count that a `Prefer` header asks for (RFC 7240); preferences that are not known are ignored."""
+    for preference in header.decode("latin-1").split(","):
+        name, _, value = preference.partition(";")[0].partition("=")
+        value = value.strip().strip('"')
+        if name.strip().lower() == "count" and value in COUNTS:
+            return value
+    return ""
+
+
+def _columns_of_rows(table: TableInfo, selection: Selection) -> Columns:
+    """What the rows of a list have."""
+    columns = [(column.name, column.kind) for column in table.columns]
+    if selection.fields:
+        columns = [
+            (field.name, Kind.JSON if field.target.path else table.by_name[field.target.column].kind)
+            for field in selection.fields
+        ]
+    return [*columns, *((expansion.relation.name, Kind.JSON) for expansion in selection.expansions)]
+
+
+def _columns_of_groups(table: TableInfo, asked: Aggregation) -> Columns:
+    """What the rows of an aggregate have."""
+    names = names_of(asked.groups, asked.measures)
+    return list(zip(names, AggregateShape.of(table, asked, is_whole=True).kinds(), strict=True))

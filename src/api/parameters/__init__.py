@@ -1,0 +1,1 @@
+"""The parts of a query: one module for each kind of parameter."""

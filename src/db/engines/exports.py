@@ -1,0 +1,34 @@
+"""What exports have in common on every engine: how many may run, how they read, why one is cut off."""
+
+import contextlib
+from collections.abc import Iterator
+
+# The first rows leave soon; later ones in batches that cost little to ask for.
+FIRST_BATCH, BATCH = 100, 1000
+TOOK_TOO_LONG = "the export took longer than its time limit; ask for less"
+
+
+class ExportCutOff(Exception):
+    """An export did not begin, or ran into a limit; the text is for who asked for it."""
+
+
+class ExportPlaces:
+    """A number of exports that may run at once: each holds a snapshot that the database keeps for it."""
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+
+    @contextlib.contextmanager
+    def place(self) -> Iterator[None]:
+        """Take a place for as long as an export runs.
+
+        Raises:
+            ExportCutOff: none is free.
+        """
+        if not self._free:
+            raise ExportCutOff("as many exports run as may run at once; try again later")
+        self._free -= 1
+        try:
+            yield
+        finally:
+            self._free += 1

@@ -1,0 +1,124 @@
+"""What a row has when it is answered: all of its columns, or chosen members and related rows, in one statement."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from sqlalchemy import Select, select
+from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.sql.expression import FromClause
+
+from src.core.tables import Kind, Relation, SortTerm, TableInfo
+from src.db.queries.documents import InDocument, Seen, has_places, take_path
+from src.db.queries.paging import Walk
+from src.db.queries.query import Expansion, Field, Selection
+from src.db.queries.rendering import SOURCE, ComposedRow, ListJson, Member, Outer, RowJson
+from src.db.queries.statement import Form, Parameters, sql_table
+
+
+class FieldShape(NamedTuple):
+    """A field without its path and its name."""
+
+    column: str
+    is_inside: bool
+    has_places: bool
+
+    def build(self, source: FromClause, kind: Kind, parameters: Parameters) -> Member:
+        """Build the member of a row of `source`."""
+        column = source.c[self.column]
+        if not self.is_inside:
+            return Member(self.column, column, kind)
+        name = parameters.take(Kind.TEXT, Form.NAME)
+        path = take_path(parameters, has_places=self.has_places)
+        return Member(name, InDocument(column, path, Seen.PIECE, has_places=self.has_places), Kind.JSON)
+
+
+class ExpansionShape(NamedTuple):
+    """Related rows without their number."""
+
+    relation: Relation
+    selection: "SelectionShape"
+    sort: tuple[SortTerm, ...]
+
+    def build(self, outer: str, name: str, parameters: Parameters) -> Member:
+        """Build the member of a row of the source called `outer`; `name` is for the source of the related rows."""
+        relation = self.relation
+        source = sql_table(relation.table)
+        related = select(source).where(source.c[relation.other_column] == Outer(outer, relation.column))
+        if not relation.is_list:
+            row = self.selection.render(related, relation.table, parameters, name)
+            return Member(relation.name, row.scalar_subquery(), Kind.JSON)
+        rows = Walk(relation.table, self.sort).first_page(related, parameters.take(Kind.INTEGER))
+        rendered = self.selection.render(rows, relation.table, parameters, name).subquery(f"{name}_json")
+        listed = select(ListJson(*rendered.c)).select_from(rendered)
+        return Member(relation.name, listed.scalar_subquery(), Kind.JSON)
+
+
+class SelectionShape(NamedTuple):
+    """A selection without its values."""
+
+    fields: tuple[FieldShape, ...]
+    expansions: tuple[ExpansionShape, ...]
+
+    def render(self, rows: Select[Any], table: TableInfo, parameters: Parameters, name: str = SOURCE) -> Select[Any]:
+        """Select the JSON text of each of `rows`, in their order; `name` is for their source."""
+        page = rows.subquery(name)
+        return select(self._row(page, table, parameters, name)).select_from(page)
+
+    def render_with_place(
+        self, rows: Select[Any], table: TableInfo, parameters: Parameters, sort: tuple[SortTerm, ...]
+    ) -> Select[Any]:
+        """Select each row's JSON text and, where it may lack sort columns, an object of these beside it."""
+        if not self.fields:
+            return self.render(rows, table, parameters)
+        page = rows.subquery(SOURCE)
+        row = self._row(page, table, parameters, SOURCE)
+        names = (term.column for term in sort)
+        place = ComposedRow(Member(name, page.c[name], table.by_name[name].kind) for name in names)
+        rendered: Select[Any] = select(row, place).select_from(page)
+        return rendered
+
+    def _row(self, page: FromClause, table: TableInfo, parameters: Parameters, name: str) -> ColumnElement[str]:
+        if self == WHOLE_ROW:
+            return RowJson(name, table.columns)
+        return ComposedRow(self._members(page, table, parameters, name))
+
+    def _members(self, page: FromClause, table: TableInfo, parameters: Parameters, name: str) -> Iterator[Member]:
+        fields = self.fields or tuple(FieldShape(column, False, False) for column in table.by_name)
+        for field in fields:
+            yield field.build(page, table.by_name[field.column].kind, parameters)
+        for number, expansion in enumerate(self.expansions):
+            yield expansion.build(name, f"{name}{number}", parameters)
+
+
+WHOLE_ROW = SelectionShape((), ())
+
+
+def shape_of(selection: Selection) -> SelectionShape:
+    """What decides the SQL of a selection."""
+    if not selection.fields and not selection.expansions:
+        return WHOLE_ROW
+    return SelectionShape(
+        tuple(_field_shape(field) for field in selection.fields),
+        tuple(ExpansionShape(each.relation, shape_of(each.selection), each.sort) for each in selection.expansions),
+    )
+
+
+def _field_shape(field: Field) -> FieldShape:
+    column, path = field.target
+    return FieldShape(column, bool(path), bool(path) and has_places(path))
+
+
+def values_of(selection: Selection) -> Iterator[object]:
+    """Yield the values of a selection, in the order in which its shape takes their placeholders."""
+    for field in selection.fields:
+        if field.target.path:
+            yield field.name
+            yield field.target.path
+    for expansion in selection.expansions:
+        yield from _values_of_expansion(expansion)
+
+
+def _values_of_expansion(expansion: Expansion) -> Iterator[object]:
+    if expansion.relation.is_list:
+        yield expansion.size
+    yield from values_of(expansion.selection)
