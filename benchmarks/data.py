@@ -36,7 +36,7 @@ t(i, p, ts) AS MATERIALIZED (
 INSERT INTO event_log
 SELECT printf('%08x-0000-7000-8000-%012x', i, i), 'user-' || p, 'session-' || p || '-' || (i % 7),
     CASE i % 4 WHEN 0 THEN 'tap' WHEN 1 THEN 'swipe' WHEN 2 THEN 'open' ELSE 'close' END,
-    '{{"screen":"home","dur":' || (i * 31 % 1000) / 100.0 || '}}', 'app', 'info', ts, ts, ts
+    '{{"screen":"home","dur":' || ((i * 31 % 1000) / 100.0) || '}}', 'app', 'info', ts, ts, ts
 FROM t
 """
 POSTGRESQL_ROWS = """
@@ -44,7 +44,7 @@ INSERT INTO event_log
 SELECT (lpad(to_hex(i), 8, '0') || '-0000-7000-8000-' || lpad(to_hex(i), 12, '0'))::uuid,
     'user-' || p, 'session-' || p || '-' || (i % 7),
     (ARRAY['tap', 'swipe', 'open', 'close'])[i % 4 + 1],
-    ('{{"screen":"home","dur":' || (i * 31 % 1000) / 100.0 || '}}')::json, 'app', 'info', ts, ts, ts
+    ('{{"screen":"home","dur":' || ((i * 31 % 1000) / 100.0)::float8 || '}}')::json, 'app', 'info', ts, ts, ts
 FROM (
     SELECT i, (i * 7919) % {people} AS p, to_timestamp({epoch} + i * 0.25) AS ts
     FROM generate_series({first}::bigint, {last}::bigint - 1) AS i

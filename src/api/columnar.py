@@ -13,8 +13,10 @@ import pyarrow.parquet
 from src.api.formats import NULL, Columns, Rows, document_text, row_decoder
 from src.core.tables import Kind
 
-# A group of rows is in memory as Python values, as Arrow and compressed: 4 KB a row at the worst of our tables.
-ROWS_PER_GROUP = 8192
+# A group of rows is in memory as JSON, as Python values, as Arrow and compressed, all at once.
+ROWS_PER_GROUP = 4096
+# Arrow's own pool keeps 10 MB more than the system's.
+pa.set_memory_pool(pa.system_memory_pool())
 
 TYPES: dict[Kind, Any] = {
     Kind.TEXT: pa.string(),
@@ -54,8 +56,9 @@ async def _encode(columns: Columns, rows: Rows, make_writer: MakeWriter) -> Asyn
     sink = _Sink()
     writer = make_writer(pa.PythonFile(sink, mode="w"), schema)
     async for texts in _in_groups(rows):
-        # Arrow works without the interpreter's lock; other requests go on meanwhile.
-        await asyncio.to_thread(_write, writer, columns, schema, decode, texts)
+        if texts:
+            # Arrow works without the interpreter's lock; other requests go on meanwhile.
+            await asyncio.to_thread(_write, writer, columns, schema, decode, texts)
         if piece := sink.take():
             yield piece
     await asyncio.to_thread(writer.close)
@@ -63,8 +66,11 @@ async def _encode(columns: Columns, rows: Rows, make_writer: MakeWriter) -> Asyn
 
 
 async def _in_groups(rows: Rows) -> AsyncIterator[list[str]]:
+    """Yield an empty group once there are rows, so that the file's head leaves at once; then groups of full size."""
     group: list[str] = []
     async for batch in rows:
+        if not group:
+            yield []
         group += batch
         if len(group) >= ROWS_PER_GROUP:
             yield group

@@ -10,8 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from src.api.direct import Resource, RouteIndex, find_handler
 from src.api.errors import DEFECT, answer_error, answer_status
 from src.api.http import Answer, Request, StreamedAnswer, check_length
-from src.api.sending import StreamSender, is_cut_off, send_answer
-from src.core.errors import ApiError
+from src.api.sending import StreamSender, compress_messages, is_cut_off, send_answer
+from src.core.errors import AnswerCutOff, ApiError
 from src.core.logging import FIELDS, RequestLog
 from src.core.values import new_uuid
 
@@ -58,7 +58,7 @@ class Envelope:
                 else:
                     exchange.status = 500
                     _log_defect(exchange)
-                raise
+                raise AnswerCutOff from error
             await exchange.send_answer(exchange.answer_to(error))
         finally:
             if self._requests:
@@ -73,7 +73,7 @@ class Envelope:
 class Exchange:
     """One request and its answer, as far as it went."""
 
-    __slots__ = ("bytes_sent", "request_id", "route", "scope", "send_message", "status")
+    __slots__ = ("_head", "bytes_sent", "request_id", "route", "scope", "send_message", "status")
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self.scope = scope
@@ -82,6 +82,7 @@ class Exchange:
         self.route = ""
         self.status = 0
         self.bytes_sent = 0
+        self._head: Message | None = None
 
     def open(self, max_body_bytes: int) -> None:
         """Take the client's id of the request or make one, and refuse a body that is declared too large."""
@@ -113,12 +114,20 @@ class Exchange:
                 self.bytes_sent = sender.bytes_sent
 
     async def send(self, message: Message) -> None:
-        """Pass on a message of somebody else's answer, with the request's id on its head."""
+        """Pass on a message of somebody else's answer, with the request's id on its head.
+
+        The head waits for the body, which may be compressed.
+        """
         if message["type"] == "http.response.start":
-            self.status = message["status"]
             message["headers"] = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode())]
-        else:
-            self.bytes_sent += len(message.get("body", b""))
+            self._head = message
+            return
+        if head := self._head:
+            self._head = None
+            self.status = head["status"]
+            compress_messages(head, message, self.scope)
+            await self.send_message(head)
+        self.bytes_sent += len(message.get("body", b""))
         await self.send_message(message)
 
     def answer_to(self, error: Exception) -> Answer:

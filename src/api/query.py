@@ -155,11 +155,12 @@ def parse_list_request(table: TableInfo, pairs: Sequence[Pair]) -> ListRequest:
     sort = parse_sort(table, named["sort"]) if "sort" in named else default_sort(table)
     query = Query(given.filters(), sort, given.size(), selection=_selection(table, named))
     digest = make_digest(table, sort, given.described)
+    query = _at_place(table, query, given, digest)
     count = named.get("count", "")
     if "count" in named and count not in COUNTS:
         raise invalid("count", count, "takes exact or estimated")
     return ListRequest(
-        query=_at_place(table, query, given, digest),
+        query=query,
         has_page="page" in named,
         kept=given.kept,
         digest=digest,
@@ -220,7 +221,8 @@ def _at_place(table: TableInfo, query: Query, given: _Parameters, digest: str) -
     cursor = given.named.get("cursor")
     if cursor is None:
         return query._replace(offset=given.offset(query.size)) if "page" in given.named else query
-    if "page" in given.named:
+    # Generated clients send the first page, which is the default, with everything.
+    if given.named.pop("page", "1") != "1":
         raise invalid("cursor", cursor, "stands beside page; send one of them")
     return query._replace(cursor=read_cursor(table, query.sort, cursor, digest))
 

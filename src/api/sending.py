@@ -4,14 +4,14 @@ import asyncio
 from contextlib import aclosing
 from typing import Any
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from src.api.compression import MIN_BYTES, Coding, Compressor, choose_coding
 from src.api.http import VARY, Answer, Headers, StreamedAnswer
-from src.core.errors import DatabaseBusy
+from src.core.errors import Unavailable
 
 # Already compressed inside.
-PACKED = (b"image/", b"font/", b"application/vnd.apache.parquet", b"text/event-stream")
+PACKED = (b"image/", b"font/")
 
 
 class ClientGone(Exception):
@@ -39,6 +39,24 @@ async def send_answer(answer: Answer, scope: Scope, send: Send, request_id: str)
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
     return len(body)
+
+
+def compress_messages(start: Message, body: Message, scope: Scope) -> None:
+    """Compress an answer of somebody else in two messages, where that gains something."""
+    headers = {name.lower(): value for name, value in start["headers"]}
+    content = body.get("body", b"")
+    if body.get("more_body") or len(content) < MIN_BYTES or b"content-encoding" in headers:
+        return
+    coding = coding_for(scope)
+    if coding is None or headers.get(b"content-type", b"").startswith(PACKED):
+        return
+    body["body"] = coding.compress(content)
+    headers |= {
+        b"content-length": b"%d" % len(body["body"]),
+        b"content-encoding": coding.name,
+        b"vary": b"Accept-Encoding",
+    }
+    start["headers"] = list(headers.items())
 
 
 class StreamSender:
@@ -109,4 +127,4 @@ class StreamSender:
 
 def is_cut_off(error: BaseException) -> bool:
     """Whether an answer that has begun ends for a reason that is no defect."""
-    return isinstance(error, ClientGone | DatabaseBusy | asyncio.CancelledError)
+    return isinstance(error, ClientGone | Unavailable)

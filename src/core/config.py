@@ -38,8 +38,8 @@ class Settings(BaseSettings):
     sqlite_wal_limit_bytes: int = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
 
     max_exports: int = Field(default=4, ge=1, le=100)
-    export_timeout_s: float = Field(default=600.0, gt=0, le=86_400)
-    export_stall_s: float = Field(default=30.0, gt=0, le=3600)
+    export_timeout_s: float = Field(default=1800.0, gt=0, le=86_400)
+    export_stall_s: float = Field(default=60.0, gt=0, le=3600)
     export_wal_limit_bytes: int = Field(default=1024 * 1024 * 1024, ge=1024 * 1024)
 
     max_body_bytes: int = Field(default=1024 * 1024, ge=1024)

@@ -86,6 +86,10 @@ class MethodNotAllowed(ApiError):
         self.allow = allow
 
 
+class AnswerCutOff(Exception):
+    """An answer that had begun could not be finished. It has been logged; the server breaks the connection for it."""
+
+
 class Unavailable(ApiError):
     """The request was fine and may work later; nothing of it was stored."""
 

@@ -15,6 +15,7 @@ from granian.log import LogLevels
 from granian.net import SocketHolder  # type: ignore[attr-defined]
 from granian.server.embed import Server
 
+from src.core.errors import AnswerCutOff
 from src.serve.lifespan import App
 from src.serve.listener import BACKLOG
 
@@ -27,8 +28,14 @@ MAX_CONNECTIONS = 8192
 OTHER_FILES = 256
 # What granian calls the coroutine in which it runs the application for one request.
 REQUEST_COROUTINE = "future_watcher"
+REQUEST_LOGGER = "_granian.utils"
 # Granian would else replace the handlers of the process's loggers.
 KEEP_LOGGERS = {"incremental": True, "formatters": {}, "handlers": {}, "loggers": {}}
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether the application has not already logged what it raised: granian's text has the traceback."""
+    return AnswerCutOff.__name__ not in record.getMessage()
 
 
 class HttpServer(Server):
@@ -48,6 +55,7 @@ class HttpServer(Server):
             log_dictconfig=KEEP_LOGGERS,
         )
         self._listener = listener
+        logging.getLogger(REQUEST_LOGGER).addFilter(_is_news)
 
     def _init_shared_socket(self) -> None:
         """Take the socket as it is; granian would bind one of its own for each worker."""
@@ -72,7 +80,7 @@ class HttpServer(Server):
         """Cancel what still answers requests; its connections end without a proper end of the answer."""
         tasks = {task for task in asyncio.all_tasks() if getattr(task.get_coro(), "__name__", "") == REQUEST_COROUTINE}
         # Granian would log the cancellation of each one as an error, with its traceback.
-        logging.getLogger("_granian.utils").disabled = True
+        logging.getLogger(REQUEST_LOGGER).disabled = True
         for task in tasks:
             task.cancel()
         if tasks:

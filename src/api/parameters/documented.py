@@ -1,6 +1,6 @@
 """What the OpenAPI document says of a table's parameters: the contract's filters as such, the rest once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from keyword import iskeyword
 from typing import Annotated, Any
 
@@ -84,34 +84,35 @@ def _field(models: TableModels) -> str:
     return rf"({'|'.join(_names(models, tuple(Kind)))}|({documents}){PATH})" if documents else _target(models)
 
 
+def _parameter(schema: dict[str, Any], description: str, default: Any = None, **more: Any) -> Documented:
+    """A parameter of the URL with this schema."""
+    return Documented(
+        Annotated[Annotated[Any, WithJsonSchema(schema)], Query(description=description, **more)], default
+    )
+
+
+def _choice(names: Iterable[str]) -> dict[str, Any]:
+    return {"type": "string", "enum": list(names)}
+
+
 def row_parameters(models: TableModels) -> dict[str, Documented]:
     """Which members a row has."""
     parameters = {
-        "fields": Documented(
-            Annotated[
-                Annotated[Any, WithJsonSchema(_string(_list_of(_field(models), 20)))],
-                Query(
-                    description="Members to answer, also inside documents: `fields=a,b.c`. Without it, all columns.",
-                    examples=[models.key],
-                ),
-            ],
-            None,
+        "fields": _parameter(
+            _string(_list_of(_field(models), 20)),
+            "Members to answer, also inside documents: `fields=a,b.c`. Without it, all columns.",
+            examples=[models.key],
         )
     }
     relations = relations_of(models.info)
     if relations:
         names = "|".join(name for name in relations if name.isidentifier())
         described = ", ".join(f"`{name}`" for name in relations)
-        parameters["expand"] = Documented(
-            Annotated[
-                Annotated[Any, WithJsonSchema(_string(rf"^({names})(\(.*\))?(\..+)?(,.+)?$"))],
-                Query(
-                    description=f"Related rows inside each row: {described}; with options, "
-                    "`name(limit:5,sort:-x,fields:a,b)`, and one level deeper, `name.other`.",
-                    examples=[next(iter(relations))],
-                ),
-            ],
-            None,
+        parameters["expand"] = _parameter(
+            _string(rf"^({names})(\(.*\))?(\..+)?(,.+)?$"),
+            f"Related rows inside each row: {described}; with options, "
+            "`name(limit:5,sort:-x,fields:a,b)`, and one level deeper, `name.other`.",
+            examples=[next(iter(relations))],
         )
     return parameters
 
@@ -133,15 +134,14 @@ def _filters(models: TableModels) -> dict[str, Documented]:
     parameters: dict[str, Documented] = {}
     for name, description, schema, is_list in _filter_parameters(models):
         shown = {"type": "array", "items": schema} if is_list else schema
-        annotation = Annotated[Annotated[Any, WithJsonSchema(shown)], Query(alias=name, description=description)]
-        parameters[f"filter_{len(parameters)}"] = Documented(annotation, None)
-    tree = Query(
-        alias="or",
-        description="Conditions of which one must hold: `(a.eq.x,and(b.gte.1,not.c.isnull.true))`; "
+        parameters[f"filter_{len(parameters)}"] = _parameter(shown, description, alias=name)
+    tree = _parameter(
+        _string(r"^\(.+\)$"),
+        "Conditions of which one must hold: `(a.eq.x,and(b.gte.1,not.c.isnull.true))`; "
         "so are `and`, `not.or` and `not.and`.",
+        alias="or",
     )
-    tree_schema = WithJsonSchema(_string(r"^\(.+\)$"))
-    return parameters | {"tree": Documented(Annotated[Annotated[Any, tree_schema], tree], None)}
+    return parameters | {"tree": tree}
 
 
 def _pages() -> dict[str, Documented]:
@@ -154,35 +154,37 @@ def _pages() -> dict[str, Documented]:
 
 
 def _format() -> dict[str, Documented]:
-    names = {"type": "string", "enum": list(FORMATS)}
-    described = Query(
-        description="All but `json` are exports: all rows, streamed. `Accept` says it too.", alias="format"
-    )
-    return {"format_": Documented(Annotated[Annotated[Any, WithJsonSchema(names)], described], "json")}
+    description = "All but `json` are exports: all rows, streamed. `Accept` says it too."
+    return {"format_": _parameter(_choice(FORMATS), description, "json", alias="format")}
+
+
+def _sort_pattern(models: TableModels) -> str:
+    term = rf"-?({'|'.join(_names(models, ALL_BUT_JSON))})(\.nullsfirst|\.nullslast)?"
+    return _list_of(term, MAX_SORT_TERMS)
 
 
 def list_parameters(models: TableModels) -> dict[str, Documented]:
     """Filters, order, members and place of a list."""
-    sort_term = rf"-?({'|'.join(_names(models, ALL_BUT_JSON))})(\.nullsfirst|\.nullslast)?"
     default = models.sort or models.key
-    sort = Query(
-        description=f"Columns, `-` descends; the key decides last. Default: `{default}`.",
-        pattern=_list_of(sort_term, MAX_SORT_TERMS),
-        examples=[default],
-    )
-    cursor = Query(description="The place from a `Link` of an earlier answer, instead of `page`.")
-    count = Query(
-        description="Put the number of all rows that pass the filters into `X-Total-Count`; `Prefer` says it too."
-    )
-    counts = WithJsonSchema({"type": "string", "enum": list(COUNTS)})
     return (
         _filters(models)
-        | {"sort": Documented(Annotated[str | None, sort], None)}
+        | {
+            "sort": _parameter(
+                _string(_sort_pattern(models)),
+                f"Columns, `-` descends; the key decides last. Default: `{default}`.",
+                examples=[default],
+            )
+        }
         | row_parameters(models)
         | _pages()
         | {
-            "cursor": Documented(Annotated[str | None, cursor], None),
-            "count": Documented(Annotated[Annotated[Any, counts], count], None),
+            "cursor": _parameter(
+                {"type": "string"}, "The place from a `Link` of an earlier answer, instead of `page`."
+            ),
+            "count": _parameter(
+                _choice(COUNTS),
+                "Put the number of all rows that pass the filters into `X-Total-Count`; `Prefer` says it too.",
+            ),
         }
         | _format()
     )
@@ -196,24 +198,31 @@ def aggregate_parameters(models: TableModels) -> dict[str, Documented]:
     ordered = "|".join(_names(models, tuple(FUNCTIONS["min"].kinds)))
     measure = rf"(count|count\({_target(models)}\)|(min|max)\(({ordered})\)"
     measure += rf"|(sum|avg)\(({numbers})\))" if numbers else ")"
-    group = Query(
-        description="What groups have in common: columns, values inside documents, "
-        f"pieces of time (`ts.day`; {', '.join(BUCKETS)}).",
-        pattern=_list_of(group_term, 4),
-    )
-    select = Query(
-        description=f"What is measured: {', '.join(FUNCTIONS)}, such as `count,avg(a.b)`.", pattern=_list_of(measure, 4)
-    )
-    zone = Query(description="The time zone in which days and other pieces of time begin.", examples=["Europe/Zurich"])
-    sort = Query(description="Names of groups and measures of this request; `-` descends. Default: by the groups.")
     return (
         {
-            "group": Documented(Annotated[str | None, group], None),
-            "select": Documented(Annotated[str, select], "count"),
-            "tz": Documented(Annotated[str, zone], "UTC"),
+            "group": _parameter(
+                _string(_list_of(group_term, 4)),
+                "What groups have in common: columns, values inside documents, "
+                f"pieces of time (`ts.day`; {', '.join(BUCKETS)}).",
+            ),
+            "select": _parameter(
+                _string(_list_of(measure, 4)),
+                f"What is measured: {', '.join(FUNCTIONS)}, such as `count,avg(a.b)`.",
+                "count",
+            ),
+            "tz": _parameter(
+                {"type": "string"},
+                "The time zone in which days and other pieces of time begin.",
+                "UTC",
+                examples=["Europe/Zurich"],
+            ),
         }
         | _filters(models)
-        | {"sort": Documented(Annotated[str | None, sort], None)}
+        | {
+            "sort": _parameter(
+                {"type": "string"}, "Groups and measures of this request, `-` descends. Default: by the groups."
+            )
+        }
         | _pages()
         | _format()
     )
@@ -226,12 +235,12 @@ def long_query_parameter(models: TableModels) -> dict[str, Documented]:
         shown = {"anyOf": [schema, {"type": "array", "items": schema, "minItems": 1}]} if is_list else schema
         properties[name] = {"description": description} | shown
     properties |= {
-        "sort": _string(_list_of(rf"-?({'|'.join(_names(models, ALL_BUT_JSON))})", MAX_SORT_TERMS)),
+        "sort": _string(_sort_pattern(models)),
         "fields": _string(_list_of(_field(models), 20)),
         "size": {"type": "integer", "minimum": 1, "maximum": MAX_SIZE, "default": DEFAULT_SIZE},
         "page": {"type": "integer", "minimum": 1, "maximum": MAX_PAGE},
-        "count": {"type": "string", "enum": list(COUNTS)},
-        "format": {"type": "string", "enum": list(FORMATS)},
+        "count": _choice(COUNTS),
+        "format": _choice(FORMATS),
     }
     schema = {
         "type": "object",

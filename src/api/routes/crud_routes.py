@@ -4,6 +4,7 @@ No `from __future__ import annotations` here: annotations are chosen per table a
 not resolve their names.
 """
 
+import re
 from collections.abc import Sequence
 from enum import Enum
 from typing import Any
@@ -49,19 +50,21 @@ def create_crud_router(
     lists = ListHandlers(models.info)
     router = APIRouter(prefix=prefix, tags=list(tags), route_class=DirectRoute)
     name, row = table_name, models.read.__name__
+    # Generated clients name their functions after these: list_events, create_event.
+    many, one = _words(prefix), _words(row)
     row_path = f"/{{{path_name(models)}}}"
     key, body = key_parameter(models), body_parameter
 
     def add(
         method: str, path: str, operation: str, handler: Handler, parameters: dict[str, Documented], **more: Any
     ) -> None:
-        endpoint = documented(handler, f"{operation}_{name}".replace(" ", "_"), parameters, handler.__doc__ or "")
-        router.add_api_route(path, endpoint, methods=[method], **more)
+        endpoint = documented(handler, operation, parameters, handler.__doc__ or "")
+        router.add_api_route(path, endpoint, methods=[method], operation_id=operation, **more)
 
     add(
         "GET",
         "",
-        "list",
+        f"list_{many}",
         lists.list_rows,
         list_parameters(models),
         summary=f"List rows of {name}",
@@ -71,7 +74,7 @@ def create_crud_router(
     add(
         "POST",
         "/-/query",
-        "query",
+        f"query_{many}",
         lists.query_rows,
         long_query_parameter(models),
         summary=f"List rows of {name} by a long query",
@@ -82,7 +85,7 @@ def create_crud_router(
     add(
         "GET",
         "/-/aggregate",
-        "aggregate",
+        f"aggregate_{many}",
         lists.aggregate_rows,
         aggregate_parameters(models),
         summary=f"Count and measure rows of {name} by groups",
@@ -91,11 +94,11 @@ def create_crud_router(
     )
     # OpenAPI 3.1 has no such method.
     for path, handler in (("", lists.query_rows), ("/-/aggregate", lists.query_aggregate)):
-        add("QUERY", path, "query", handler, {}, include_in_schema=False)
+        add("QUERY", path, f"long_query_{many}", handler, {}, include_in_schema=False)
     add(
         "POST",
         "",
-        "create",
+        f"create_{one}",
         handlers.create_row,
         body(models.create),
         summary=f"Create a {row}",
@@ -106,7 +109,7 @@ def create_crud_router(
     add(
         "GET",
         row_path,
-        "read",
+        f"read_{one}",
         handlers.read_row,
         key | row_parameters(models),
         summary=f"Read a {row}",
@@ -116,7 +119,7 @@ def create_crud_router(
     add(
         "PUT",
         row_path,
-        "replace",
+        f"replace_{one}",
         handlers.replace_row,
         key | body(models.update),
         summary=f"Replace a {row}",
@@ -126,7 +129,7 @@ def create_crud_router(
     add(
         "DELETE",
         row_path,
-        "delete",
+        f"delete_{one}",
         handlers.delete_row,
         key,
         summary=f"Delete a {row}",
@@ -135,6 +138,11 @@ def create_crud_router(
         responses=success(204, "The row is gone.") | problems(404, 409),
     )
     return router
+
+
+def _words(name: str) -> str:
+    """A path or the name of a model as the words of a function's name."""
+    return "_".join(re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+", name)).lower()
 
 
 users_router = create_crud_router(table_name="users", prefix="/users", tags=["users"], auto_timestamps=True)

@@ -74,8 +74,8 @@ class SelectionShape(NamedTuple):
         row = self._row(page, table, parameters, SOURCE)
         names = (term.column for term in sort)
         place = ComposedRow(Member(name, page.c[name], table.by_name[name].kind) for name in names)
-        rendered: Select[Any] = select(row, place).select_from(page)
-        return rendered
+        columns: tuple[ColumnElement[Any], ...] = (row, place)
+        return select(*columns).select_from(page)
 
     def _row(self, page: FromClause, table: TableInfo, parameters: Parameters, name: str) -> ColumnElement[str]:
         if self == WHOLE_ROW:
