@@ -10,6 +10,7 @@ from sqlalchemy.engine import make_url
 
 from src.db.migration import upgrade
 from src.main import create_app
+from tests import study
 from tests.postgres import PostgresServer
 from tests.server import serving, serving_database, settings_for
 
@@ -64,17 +65,28 @@ def postgresql_template(postgres_server: PostgresServer) -> Iterator[str]:
     postgres_server.drop_database(url)
 
 
+def _shared_url(request: pytest.FixtureRequest, folders: pytest.TempPathFactory) -> str:
+    """The URL of a migrated database that lives as long as the tests."""
+    if request.param == "sqlite":
+        path = folders.mktemp("shared") / "shared.db"
+        shutil.copy(request.getfixturevalue("sqlite_template"), path)
+        return f"sqlite:///{path}"
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    return server.create_database(template=request.getfixturevalue("postgresql_template"))
+
+
 @pytest.fixture(scope="session", params=DATABASES)
 def idle_client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A client of a service that all tests share who store nothing."""
-    if request.param == "sqlite":
-        path = tmp_path_factory.mktemp("idle") / "idle.db"
-        shutil.copy(request.getfixturevalue("sqlite_template"), path)
-        url = f"sqlite:///{path}"
-    else:
-        server: PostgresServer = request.getfixturevalue("postgres_server")
-        url = server.create_database(template=request.getfixturevalue("postgresql_template"))
-    with serving(create_app(settings_for(url))) as made:
+    with serving(create_app(settings_for(_shared_url(request, tmp_path_factory)))) as made:
+        yield made
+
+
+@pytest.fixture(scope="session", params=DATABASES)
+def asked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A client of a service that holds the small study of `study.py`, shared by all tests who only ask."""
+    with serving(create_app(settings_for(_shared_url(request, tmp_path_factory)))) as made:
+        study.load(made)
         yield made
 
 

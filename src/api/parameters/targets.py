@@ -8,7 +8,7 @@ from src.api.http import shortened
 from src.api.parameters.texts import QUOTED, Unbalanced, split_outside, unquote
 from src.core.errors import InvalidRequest, Problem, UnknownName
 from src.core.tables import Kind, TableInfo
-from src.db.queries.documents import MAX_PLACES, has_places
+from src.db.queries.documents import MAX_PLACES, places_of
 from src.db.queries.query import Target
 
 MAX_PATH_LENGTH = 16
@@ -73,7 +73,7 @@ def _parse_path(text: str) -> tuple[str, ...]:
         raise NoTarget(str(error)) from None
     if len(members) > MAX_PATH_LENGTH:
         raise NoTarget(f"a path leads at most {MAX_PATH_LENGTH} levels down")
-    if sum(has_places((member,)) for member in members) > MAX_PLACES:
+    if sum(places_of(members)) > MAX_PLACES:
         raise NoTarget(f"a path has at most {MAX_PLACES} numbers")
     return members
 

@@ -13,9 +13,9 @@ from sqlalchemy.sql.expression import FromClause, FunctionElement
 from sqlalchemy.types import NullType
 
 from src.core.tables import Kind, TableInfo
-from src.db.queries.documents import InDocument, Seen, has_places, take_path
+from src.db.queries.documents import Seen, TargetShape
 from src.db.queries.filters import ConditionShape, shape_of, values_of
-from src.db.queries.query import Aggregation, GroupOrder, Target, names_of
+from src.db.queries.query import Aggregation, GroupOrder, names_of
 from src.db.queries.rendering import SOURCE, ComposedRow, Member
 from src.db.queries.statement import Dialect, Form, Parameters, sql_table
 
@@ -96,30 +96,10 @@ FUNCTIONS: dict[str, Function] = {
 }
 
 
-class _TargetShape(NamedTuple):
-    """A target without its path."""
-
-    column: str
-    is_inside: bool
-    has_places: bool
-
-    @classmethod
-    def of(cls, target: Target) -> "_TargetShape":
-        return cls(target.column, bool(target.path), bool(target.path) and has_places(target.path))
-
-    def build(self, source: FromClause, parameters: Parameters, *seen: Seen) -> list[ColumnElement[Any]]:
-        """Build the column, or the value inside of it in each of the ways in which it is seen."""
-        column = source.c[self.column]
-        if not self.is_inside:
-            return [column]
-        path = take_path(parameters, has_places=self.has_places)
-        return [InDocument(column, path, each, has_places=self.has_places) for each in seen]
-
-
 class GroupShape(NamedTuple):
     """A group without its name and its path."""
 
-    target: _TargetShape
+    target: TargetShape
     bucket: str
 
 
@@ -127,7 +107,7 @@ class MeasureShape(NamedTuple):
     """A measure without its name and its path."""
 
     function: str
-    target: _TargetShape | None
+    target: TargetShape | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +128,9 @@ class AggregateShape:
         return cls(
             table=table,
             filters=tuple(map(shape_of, asked.filters)),
-            groups=tuple(GroupShape(_TargetShape.of(group.target), group.bucket) for group in asked.groups),
+            groups=tuple(GroupShape(TargetShape.of(group.target), group.bucket) for group in asked.groups),
             measures=tuple(
-                MeasureShape(measure.function, measure.target and _TargetShape.of(measure.target))
+                MeasureShape(measure.function, measure.target and TargetShape.of(measure.target))
                 for measure in asked.measures
             ),
             sort=asked.sort,

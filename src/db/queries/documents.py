@@ -8,16 +8,17 @@ import re
 from collections.abc import Callable, Iterator
 from enum import Enum, auto
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.elements import BindParameter, ColumnElement
-from sqlalchemy.sql.expression import FunctionElement
+from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.sql.expression import FromClause, FunctionElement
 from sqlalchemy.types import NullType
 
 from src.core.tables import Kind
+from src.db.queries.query import Target
 from src.db.queries.statement import Form, Parameters
 
 
@@ -37,13 +38,23 @@ class Seen(Enum):
 
 SEEN_AS = {Kind.DOUBLE: Seen.NUMBER, Kind.TEXT: Seen.TEXT, Kind.BOOLEAN: Seen.BOOLEAN, Kind.JSON: Seen.TYPE}
 
-# PostgreSQL reads a member of this form as the place in an array, where an array stands: the number as C's strtol
-# takes it, counted from the end if negative.
+# A member of this form is the place in an array where an array stands, as PostgreSQL has it: the number as C's
+# strtol takes it, counted from the end if negative.
 _match_place = re.compile(r"[ \t\n\v\f\r]*([+-]?\d{1,9})\Z", re.ASCII).match
-MAX_PLACES = 4
+MAX_PLACES = 3
 
-# PostgreSQL refuses to read these as doubles, and one row that holds one would refuse everybody's query.
-TINY = r"[eE]-0*(3[1-9][0-9]|[4-9][0-9]{2}|[0-9]{4,})$"
+Places = tuple[bool, ...]
+"""Per member of a path whether it may be the place in an array; empty where none may."""
+
+
+def _double(text: str) -> str:
+    """A number's text as a double; PostgreSQL refuses what rounds to 0, and one such row would refuse every query."""
+    is_tiny = f"abs(CAST({text} AS numeric)) < 2.5e-324"
+    careful = (
+        f"CASE WHEN {text} ~ '[eE]-0*[1-9][0-9]{{3}}' OR {is_tiny} THEN 0 ELSE CAST({text} AS double precision) END"
+    )
+    return f"CASE WHEN {text} ~ '[eE]-|[.]0{{255}}' THEN {careful} ELSE CAST({text} AS double precision) END"
+
 
 Render = Callable[[str, str], str]
 
@@ -52,10 +63,7 @@ ON_POSTGRESQL: dict[Seen, Render] = {
     Seen.PIECE: lambda piece, text: piece,
     Seen.SCALAR: lambda piece, text: text,
     Seen.TYPE: lambda piece, text: f"json_typeof({piece})",
-    Seen.NUMBER: lambda piece, text: (
-        f"(CASE WHEN json_typeof({piece}) = 'number' THEN "
-        f"CASE WHEN {text} ~ '{TINY}' THEN 0 ELSE CAST({text} AS double precision) END END)"
-    ),
+    Seen.NUMBER: lambda piece, text: f"(CASE WHEN json_typeof({piece}) = 'number' THEN {_double(text)} END)",
     Seen.TEXT: lambda piece, text: f"(CASE WHEN json_typeof({piece}) = 'string' THEN {text} END COLLATE \"C\")",
     Seen.BOOLEAN: lambda piece, text: f"(CASE WHEN json_typeof({piece}) = 'boolean' THEN CAST({text} AS boolean) END)",
 }
@@ -82,36 +90,47 @@ class InDocument(FunctionElement[Any]):
     inherit_cache = False
     type = NullType()
 
-    def __init__(self, document: ColumnElement[Any], path: ColumnElement[Any], seen: Seen, *, has_places: bool) -> None:
+    def __init__(self, document: ColumnElement[Any], path: ColumnElement[Any], seen: Seen, places: Places) -> None:
         self.seen = seen
-        self.has_places = has_places
+        self.places = places
         super().__init__(document, path)
 
 
 @compiles(InDocument, "postgresql")
 def _on_postgresql(element: InDocument, compiler: SQLCompiler, **kw: Any) -> str:
     document, path = (compiler.process(part, **kw) for part in element.clauses)
+    path = f"CAST({path} AS text[])"
+    if element.places:
+        piece = _walk_on_postgresql(document, path, element.places)
+        return ON_POSTGRESQL[element.seen](piece, f"({piece} #>> '{{}}')")
     # The cast makes a jsonb column of a foreign table a json one.
-    piece = f"CAST({document} #> CAST({path} AS text[]) AS json)"
-    return ON_POSTGRESQL[element.seen](piece, f"({document} #>> CAST({path} AS text[]))")
+    return ON_POSTGRESQL[element.seen](f"CAST({document} #> {path} AS json)", f"({document} #>> {path})")
+
+
+def _walk_on_postgresql(document: str, path: str, places: Places) -> str:
+    """Walk member by member: after one negative place, `#>` counts from the wrong end of other arrays (18.6)."""
+    piece = f"CAST({document} AS json)"
+    for number, is_place in enumerate(places, 1):
+        member = f"({path})[{number}]"
+        step = f"{piece} -> {member}"
+        if is_place:
+            step = f"CASE json_typeof({piece}) WHEN 'array' THEN {piece} -> CAST({member} AS integer) ELSE {step} END"
+        piece = f"({step})"
+    return piece
 
 
 @compiles(InDocument, "sqlite")
 def _on_sqlite(element: InDocument, compiler: SQLCompiler, **kw: Any) -> str:
     document, path = (compiler.process(part, **kw) for part in element.clauses)
-    if element.has_places:
+    if element.places:
         path = f"(SELECT value FROM json_each({path}) WHERE json_type({document}, value) IS NOT NULL LIMIT 1)"  # noqa: S608  both parts are compiled by SQLAlchemy
     return ON_SQLITE[element.seen](document, path)
 
 
-def has_places(path: tuple[str, ...]) -> bool:
-    """Whether a member of the path may be the place in an array."""
-    return any(map(_match_place, path))
-
-
-def take_path(parameters: Parameters, *, has_places: bool) -> BindParameter[Any]:
-    """Take the placeholder of a path."""
-    return parameters.take(Kind.TEXT, Form.PATHS if has_places else Form.PATH)
+def places_of(path: tuple[str, ...]) -> Places:
+    """Per member of a path whether it may be the place in an array; nothing where none may."""
+    places = tuple(_match_place(member) is not None for member in path)
+    return places if any(places) else ()
 
 
 def sqlite_path(path: tuple[str, ...]) -> str:
@@ -134,3 +153,26 @@ def _alternatives(member: str) -> Iterator[str]:
     if found := _match_place(member):
         place = int(found.group(1))
         yield f"[{place}]" if place >= 0 else f"[#{place}]"
+
+
+class TargetShape(NamedTuple):
+    """A target without its path."""
+
+    column: str
+    is_inside: bool
+    """Whether it is a value inside a document."""
+    places: Places
+
+    @classmethod
+    def of(cls, target: Target) -> "TargetShape":
+        """What decides the SQL of a target."""
+        column, path = target
+        return cls(column, bool(path), places_of(path))
+
+    def build(self, source: FromClause, parameters: Parameters, *seen: Seen) -> list[ColumnElement[Any]]:
+        """Build the column, or the value inside of it in each of the ways in which it is seen."""
+        column: ColumnElement[Any] = source.c[self.column]
+        if not self.is_inside:
+            return [column]
+        path = parameters.take(Kind.TEXT, Form.PATHS if self.places else Form.PATH)
+        return [InDocument(column, path, each, self.places) for each in seen]

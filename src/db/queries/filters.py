@@ -11,7 +11,7 @@ from sqlalchemy.sql.expression import FromClause, FunctionElement
 from sqlalchemy.types import NullType
 
 from src.core.tables import Kind
-from src.db.queries.documents import SEEN_AS, InDocument, Seen, has_places, take_path
+from src.db.queries.documents import SEEN_AS, Seen, TargetShape
 from src.db.queries.query import Condition, Filter, Junction, Target
 from src.db.queries.statement import Form, Parameters
 
@@ -125,19 +125,13 @@ NULL_TESTS: dict[str, Callable[[ColumnElement[Any]], ColumnElement[Any]]] = {
 class FilterShape(NamedTuple):
     """A filter without its values."""
 
-    column: str
+    target: TargetShape
     operator: str
     kind: Kind
-    is_inside: bool
-    """Whether it looks inside a document."""
-    has_places: bool
 
     def build(self, source: FromClause, parameters: Parameters) -> ColumnElement[Any]:
         """Build the condition on a row of `source`."""
-        target: ColumnElement[Any] = source.c[self.column]
-        if self.is_inside:
-            path = take_path(parameters, has_places=self.has_places)
-            target = InDocument(target, path, self._seen(), has_places=self.has_places)
+        (target,) = self.target.build(source, parameters, self._seen())
         if self.operator in NULL_TESTS:
             return NULL_TESTS[self.operator](target)
         operator = OPERATORS[self.operator]
@@ -145,7 +139,7 @@ class FilterShape(NamedTuple):
         return operator.build(target, parameters.take(kind, operator.form))
 
     def _seen(self) -> Seen:
-        return Seen.SCALAR if self.operator in NULL_TESTS else SEEN_AS[self.kind]
+        return Seen.SCALAR if self.operator in NULL_TESTS else SEEN_AS.get(self.kind, Seen.PIECE)
 
 
 class JunctionShape(NamedTuple):
@@ -169,8 +163,7 @@ def shape_of(condition: Condition) -> ConditionShape:
     """What decides the SQL of a condition."""
     if isinstance(condition, Junction):
         return JunctionShape(condition.is_any, condition.is_negated, tuple(map(shape_of, condition.conditions)))
-    (column, path), operator, kind, _ = condition
-    return FilterShape(column, operator, kind, bool(path), bool(path) and has_places(path))
+    return FilterShape(TargetShape.of(condition.target), condition.operator, condition.kind)
 
 
 def values_of(condition: Condition) -> Iterator[object]:

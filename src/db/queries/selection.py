@@ -8,28 +8,11 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.expression import FromClause
 
 from src.core.tables import Kind, Relation, SortTerm, TableInfo
-from src.db.queries.documents import InDocument, Seen, has_places, take_path
+from src.db.queries.documents import Seen, TargetShape
 from src.db.queries.paging import Walk
-from src.db.queries.query import Expansion, Field, Selection
+from src.db.queries.query import Expansion, Selection
 from src.db.queries.rendering import SOURCE, ComposedRow, ListJson, Member, Outer, RowJson
 from src.db.queries.statement import Form, Parameters, sql_table
-
-
-class FieldShape(NamedTuple):
-    """A field without its path and its name."""
-
-    column: str
-    is_inside: bool
-    has_places: bool
-
-    def build(self, source: FromClause, kind: Kind, parameters: Parameters) -> Member:
-        """Build the member of a row of `source`."""
-        column = source.c[self.column]
-        if not self.is_inside:
-            return Member(self.column, column, kind)
-        name = parameters.take(Kind.TEXT, Form.NAME)
-        path = take_path(parameters, has_places=self.has_places)
-        return Member(name, InDocument(column, path, Seen.PIECE, has_places=self.has_places), Kind.JSON)
 
 
 class ExpansionShape(NamedTuple):
@@ -56,7 +39,7 @@ class ExpansionShape(NamedTuple):
 class SelectionShape(NamedTuple):
     """A selection without its values."""
 
-    fields: tuple[FieldShape, ...]
+    fields: tuple[TargetShape, ...]
     expansions: tuple[ExpansionShape, ...]
 
     def render(self, rows: Select[Any], table: TableInfo, parameters: Parameters, name: str = SOURCE) -> Select[Any]:
@@ -83,9 +66,10 @@ class SelectionShape(NamedTuple):
         return ComposedRow(self._members(page, table, parameters, name))
 
     def _members(self, page: FromClause, table: TableInfo, parameters: Parameters, name: str) -> Iterator[Member]:
-        fields = self.fields or tuple(FieldShape(column, False, False) for column in table.by_name)
-        for field in fields:
-            yield field.build(page, table.by_name[field.column].kind, parameters)
+        for field in self.fields or tuple(TargetShape(column, False, ()) for column in table.by_name):
+            label = parameters.take(Kind.TEXT, Form.NAME) if field.is_inside else field.column
+            (value,) = field.build(page, parameters, Seen.PIECE)
+            yield Member(label, value, table.by_name[field.column].kind)
         for number, expansion in enumerate(self.expansions):
             yield expansion.build(name, f"{name}{number}", parameters)
 
@@ -98,14 +82,9 @@ def shape_of(selection: Selection) -> SelectionShape:
     if not selection.fields and not selection.expansions:
         return WHOLE_ROW
     return SelectionShape(
-        tuple(_field_shape(field) for field in selection.fields),
+        tuple(TargetShape.of(field.target) for field in selection.fields),
         tuple(ExpansionShape(each.relation, shape_of(each.selection), each.sort) for each in selection.expansions),
     )
-
-
-def _field_shape(field: Field) -> FieldShape:
-    column, path = field.target
-    return FieldShape(column, bool(path), bool(path) and has_places(path))
 
 
 def values_of(selection: Selection) -> Iterator[object]:
