@@ -1,4 +1,4 @@
-"""A million events of a thousand people, loaded as fast as each database allows."""
+"""A million events of a thousand people with ten sessions each, loaded as fast as each database allows."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -10,8 +10,9 @@ from sqlalchemy.engine import make_url
 
 from src.db.migration import upgrade
 
-PEOPLE = 1000
+PEOPLE, SESSIONS = 1000, 10
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
+TYPES = ("tap", "swipe", "open", "close")
 
 
 def event_id(number: int) -> str:
@@ -24,7 +25,35 @@ def ts(number: int) -> datetime:
     return FIRST + timedelta(milliseconds=250 * number)
 
 
-# Row `i` on both databases: the person, the session and the document follow from `i`.
+def event(number: int) -> dict[str, str]:
+    """What lists are sorted by, of the event that was the `number`th to happen."""
+    return {
+        "event_id": event_id(number),
+        "event_type": TYPES[number % len(TYPES)],
+        "event_source": "app",
+        "ts": ts(number).isoformat(),
+    }
+
+
+# The same on both databases, but for the cast of a document.
+PEOPLE_ROWS = """
+INSERT INTO users
+WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {people})
+SELECT 'user-' || i, ('{{"email":"user-' || i || '@example.org","display_name":"Person ' || i || '"}}'){json},
+    ('{{"height":' || (150 + i % 50) || ',"weight":' || (50 + i % 45) || '}}'){json},
+    '2026-01-01T00:00:00+00:00', '2026-01-01T00:00:00+00:00'
+FROM n
+"""
+SESSION_ROWS = """
+INSERT INTO sessions
+WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {people} * {sessions})
+SELECT 'session-' || (i / {sessions}) || '-' || (i % {sessions}), 'user-' || (i / {sessions}),
+    ('{{"model":"Pixel 9","os":"Android 16","app_version":"2.4.' || (i % 7) || '"}}'){json},
+    '2026-01-01T09:30:00+00:00', '2026-01-01T10:05:00+00:00', '2026-01-01T09:30:00+00:00', '2026-01-01T10:05:00+00:00'
+FROM n
+"""
+# Row `i` on both databases: the person, the session and the document follow from `i`. A person's events are 1,000
+# rows apart, so the number in the document takes a term that differs from one of them to the next.
 SQLITE_ROWS = """
 WITH RECURSIVE n(i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {last}),
 t(i, p, ts) AS MATERIALIZED (
@@ -36,7 +65,7 @@ t(i, p, ts) AS MATERIALIZED (
 INSERT INTO event_log
 SELECT printf('%08x-0000-7000-8000-%012x', i, i), 'user-' || p, 'session-' || p || '-' || (i % 7),
     CASE i % 4 WHEN 0 THEN 'tap' WHEN 1 THEN 'swipe' WHEN 2 THEN 'open' ELSE 'close' END,
-    '{{"screen":"home","dur":' || ((i * 31 % 1000) / 100.0) || '}}', 'app', 'info', ts, ts, ts
+    '{{"screen":"home","dur":' || ((i * 31 + i / 1000 * 377) % 1000 / 100.0) || '}}', 'app', 'info', ts, ts, ts
 FROM t
 """
 POSTGRESQL_ROWS = """
@@ -44,7 +73,8 @@ INSERT INTO event_log
 SELECT (lpad(to_hex(i), 8, '0') || '-0000-7000-8000-' || lpad(to_hex(i), 12, '0'))::uuid,
     'user-' || p, 'session-' || p || '-' || (i % 7),
     (ARRAY['tap', 'swipe', 'open', 'close'])[i % 4 + 1],
-    ('{{"screen":"home","dur":' || ((i * 31 % 1000) / 100.0)::float8 || '}}')::json, 'app', 'info', ts, ts, ts
+    ('{{"screen":"home","dur":' || ((i * 31 + i / 1000 * 377) % 1000 / 100.0)::float8 || '}}')::json,
+    'app', 'info', ts, ts, ts
 FROM (
     SELECT i, (i * 7919) % {people} AS p, to_timestamp({epoch} + i * 0.25) AS ts
     FROM generate_series({first}::bigint, {last}::bigint - 1) AS i
@@ -53,16 +83,29 @@ FROM (
 
 
 def load(url: str, first: int, last: int) -> None:
-    """Migrate the database and add rows `first` to `last` - 1; indexes are made anew behind them."""
+    """Migrate the database and add events `first` to `last` - 1; their indexes are made anew behind them.
+
+    People and their sessions come with the first event.
+    """
     upgrade(make_url(url))
-    options = {"first": first, "last": last, "people": PEOPLE, "epoch": int(FIRST.timestamp())}
-    if url.startswith("sqlite"):
-        _load_sqlite(str(make_url(url).database), SQLITE_ROWS.format(**options))
+    is_sqlite = url.startswith("sqlite")
+    people = [] if first else [PEOPLE_ROWS, SESSION_ROWS]
+    options = {
+        "first": first,
+        "last": last,
+        "people": PEOPLE,
+        "sessions": SESSIONS,
+        "epoch": int(FIRST.timestamp()),
+        "json": "" if is_sqlite else "::json",
+    }
+    rows = [text.format(**options) for text in (*people, SQLITE_ROWS if is_sqlite else POSTGRESQL_ROWS)]
+    if is_sqlite:
+        _load_sqlite(str(make_url(url).database), rows)
     else:
-        asyncio.run(_load_postgresql(url, POSTGRESQL_ROWS.format(**options)))
+        asyncio.run(_load_postgresql(url, rows))
 
 
-def _load_sqlite(path: str, rows: str) -> None:
+def _load_sqlite(path: str, rows: list[str]) -> None:
     connection = apsw.Connection(path)
     for pragma in ("synchronous = off", "cache_size = -400000"):
         connection.execute(f"PRAGMA {pragma}").fetchall()
@@ -71,7 +114,8 @@ def _load_sqlite(path: str, rows: str) -> None:
     with connection:
         for name, _ in indexes:
             connection.execute(f"DROP INDEX {name}").fetchall()
-        connection.execute(rows).fetchall()
+        for statement in rows:
+            connection.execute(statement).fetchall()
         for _, text in indexes:
             connection.execute(str(text)).fetchall()
     connection.execute("ANALYZE").fetchall()
@@ -79,16 +123,17 @@ def _load_sqlite(path: str, rows: str) -> None:
     connection.close()
 
 
-async def _load_postgresql(url: str, rows: str) -> None:
+async def _load_postgresql(url: str, rows: list[str]) -> None:
     connection: Any = await asyncpg.connect(url)
     find = "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'event_log' AND indexname LIKE 'ix_%'"
     indexes = await connection.fetch(find)
     await connection.execute("SET maintenance_work_mem = '512MB'")
     for name, _ in indexes:
         await connection.execute(f"DROP INDEX {name}")
-    await connection.execute(rows)
+    for statement in rows:
+        await connection.execute(statement)
     for _, text in indexes:
         await connection.execute(text)
-    await connection.execute("VACUUM ANALYZE event_log")
+    await connection.execute("VACUUM ANALYZE")
     await connection.execute("CHECKPOINT")
     await connection.close()

@@ -3,8 +3,11 @@
 import contextlib
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
+
+import psutil
 
 from benchmarks.load import Measure, Requests, measure
 from scripts.service_process import ServiceProcess
@@ -15,6 +18,42 @@ APPS = {FLOOR: "benchmarks.floor:app", SERVICE: "src.main:app", BY_HAND: "benchm
 # The tests' server forgets what it has not written; this one must not.
 DURABLE = {"fsync": "on", "full_page_writes": "on", "shared_buffers": "1GB", "max_wal_size": "4GB"}
 OPTIONS = {"WEB_CONCURRENCY": "1", "LOG_FORMAT": "json", "LOG_LEVEL": "INFO"}
+
+
+class Pace(NamedTuple):
+    """How long to look at something."""
+
+    rounds: int
+    seconds: int
+    """Of load, per round."""
+
+
+class Bench(NamedTuple):
+    """A loaded database to measure on."""
+
+    kind: str
+    """`postgresql` or `sqlite`."""
+    url: str
+    rows: int
+    """Events in it."""
+    pace: Pace
+    log: Path
+    """Where servers write their lines."""
+
+
+class Server(NamedTuple):
+    """A running application."""
+
+    port: int
+    worker: int
+    """The process that answers."""
+
+
+class Load(NamedTuple):
+    """Requests, and the port that they go to."""
+
+    port: int
+    requests: Requests
 
 
 @contextlib.contextmanager
@@ -34,21 +73,22 @@ def database(kind: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def server(target: str, url: str, log: Path) -> Iterator[int]:
-    """One of the applications, with one worker, on a free port; the port."""
+def serve(target: str, bench: Bench) -> Iterator[Server]:
+    """One of the applications, with one worker, on a free port."""
     command = (sys.executable, "-m", "benchmarks.serve", APPS[target])
-    with ServiceProcess({"DATABASE_URL": url, **OPTIONS}, command, log=log) as process:
+    with ServiceProcess({"DATABASE_URL": bench.url, **OPTIONS}, command, log=bench.log) as process:
         process.start()
         process.wait_until_up("/events/00000000-0000-7000-8000-000000000000")
-        yield process.port
+        (worker,) = psutil.Process(process.pid).children()
+        yield Server(process.port, worker.pid)
 
 
-def measure_in_turn(ports: dict[str, int], requests: Requests, rounds: int, seconds: float) -> dict[str, list[Measure]]:
-    """Load every server in each round, one after the other, so that a slow minute is slow for all of them."""
-    for port in ports.values():
-        measure(port, requests, 1)
-    found: dict[str, list[Measure]] = {target: [] for target in ports}
-    for _ in range(rounds):
-        for target, port in ports.items():
-            found[target].append(measure(port, requests, seconds))
+def measure_in_turn(loads: Mapping[str, Load], pace: Pace) -> dict[str, list[Measure]]:
+    """Make each load in each round, one after the other, so that a slow minute is slow for all of them."""
+    for load in loads.values():
+        measure(load.port, load.requests, 1)
+    found: dict[str, list[Measure]] = {name: [] for name in loads}
+    for _ in range(pace.rounds):
+        for name, load in loads.items():
+            found[name].append(measure(load.port, load.requests, pace.seconds))
     return found

@@ -55,22 +55,19 @@ async def _encode(columns: Columns, rows: Rows, make_writer: MakeWriter) -> Asyn
     decode = row_decoder(columns)
     sink = _Sink()
     writer = make_writer(pa.PythonFile(sink, mode="w"), schema)
+    # The head of a Parquet file is written at once, that of an Arrow stream with its first rows.
+    yield sink.take()
     async for texts in _in_groups(rows):
-        if texts:
-            # Arrow works without the interpreter's lock; other requests go on meanwhile.
-            await asyncio.to_thread(_write, writer, columns, schema, decode, texts)
-        if piece := sink.take():
-            yield piece
+        # Arrow works without the interpreter's lock; other requests go on meanwhile.
+        await asyncio.to_thread(_write, writer, columns, schema, decode, texts)
+        yield sink.take()
     await asyncio.to_thread(writer.close)
     yield sink.take()
 
 
 async def _in_groups(rows: Rows) -> AsyncIterator[list[str]]:
-    """Yield an empty group once there are rows, so that the file's head leaves at once; then groups of full size."""
     group: list[str] = []
     async for batch in rows:
-        if not group:
-            yield []
         group += batch
         if len(group) >= ROWS_PER_GROUP:
             yield group

@@ -108,11 +108,22 @@ class ListHandlers:
         return StreamedAnswer(chunks, format_.media_type, (*headers, disposition), format_.is_compressible)
 
 
-async def _encoded(format_: Format, columns: Columns, rows: Rows) -> AsyncGenerator[bytes, None]:
+async def _encoded(
+    format_: Format, columns: Columns, rows: AsyncGenerator[list[str], None]
+) -> AsyncGenerator[bytes, None]:
     assert format_.encode is not None
-    async with aclosing(rows):  # type: ignore[type-var]
-        async for piece in format_.encode(columns, rows):
+    async with aclosing(rows):
+        # Nothing is written before the database has answered: until then, an error has an answer of its own.
+        first: list[str] = await anext(rows, [])
+        async for piece in format_.encode(columns, _with_first(first, rows)):
             yield piece
+
+
+async def _with_first(first: list[str], rows: Rows) -> Rows:
+    if first:
+        yield first
+    async for batch in rows:
+        yield batch
 
 
 def _refuse_places(format_: Format, places: tuple[str, ...]) -> None:

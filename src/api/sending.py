@@ -101,14 +101,14 @@ class StreamSender:
     async def _send_pieces(
         self, first: bytes, chunks: Any, compressor: Compressor | None, gone: asyncio.Future[None]
     ) -> None:
-        piece = first
-        while piece:
+        piece: bytes | None = first
+        while piece is not None:
             if gone.done():
                 raise ClientGone("the client went away")
-            packed = compressor.compress(piece) if compressor else piece
+            packed = compressor.compress(piece) if compressor and piece else piece
             if packed:
                 await self._pass_on(packed)
-            piece = await anext(chunks, b"")
+            piece = await anext(chunks, None)
         await self._pass_on(compressor.flush() if compressor else b"", is_last=True)
 
     async def _pass_on(self, body: bytes, *, is_last: bool = False) -> None:
