@@ -49,9 +49,15 @@ def markdown(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> 
 
 
 def replace_between_marks(path: Path, text: str) -> None:
-    """Put a text between the two marks of a page."""
+    """Put a text between the two marks of a page.
+
+    Raises:
+        ValueError: the page has not both of them.
+    """
     before, begin, rest = path.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
+    if not end:
+        raise ValueError(f"{path} has no place for the results, between {BEGIN} and {END}")
     path.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}")
 
 

@@ -75,6 +75,12 @@ def _shared_url(request: pytest.FixtureRequest, folders: pytest.TempPathFactory)
     return server.create_database(template=request.getfixturevalue("postgresql_template"))
 
 
+@pytest.fixture(scope="module", params=DATABASES)
+def shared_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URL of a migrated database that the tests of a module share."""
+    return _shared_url(request, tmp_path_factory)
+
+
 @pytest.fixture(scope="session", params=DATABASES)
 def idle_client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A client of a service that all tests share who store nothing."""

@@ -108,6 +108,20 @@ def test_csv_is_what_rfc_4180_says_and_tells_null_from_empty(client: httpx.Clien
     assert b"'=1+1,'-x\r\n" in excel
 
 
+@pytest.mark.parametrize("format_", ["csv", "parquet", "arrow"])
+def test_members_may_have_odd_names(asked: httpx.Client, format_: str) -> None:
+    names = ['event_data."a.b".""', 'event_data."q\\"\\\\"', "event_data.\n", "event_data.é", "event_id"]
+    query = {"fields": ",".join(names), "format": format_, "event_type": "100%"}
+    content = asked.get("/events", params=query).content
+    if format_ == "csv":
+        (row,) = csv.DictReader(io.StringIO(content.decode(), newline=""))
+    else:
+        read = read_parquet if format_ == "parquet" else read_arrow
+        (row,) = read(content, Path()).to_pylist()
+    assert list(row) == names
+    assert row[names[0]] == "x"
+
+
 def test_csv_of_the_study_reads_back_equal(asked: httpx.Client) -> None:
     text = asked.get("/events?format=csv&sort=event_id").content.decode()
     for row, event in zip(csv.DictReader(io.StringIO(text, newline="")), EVENTS, strict=True):

@@ -17,6 +17,7 @@ ROWS = [entry for entry in OPERATIONS if not entry[1].startswith("/health")]
 STATUSES = {
     ("get", False): {"200", "400", "500", "503"},
     ("post", False): {"201", "400", "409", "413", "415", "500", "503"},
+    ("query", False): {"200", "400", "413", "415", "500", "503"},
     ("get", True): {"200", "400", "404", "500", "503"},
     ("put", True): {"200", "400", "404", "409", "413", "415", "500", "503"},
     ("delete", True): {"204", "400", "404", "409", "500", "503"},
@@ -42,7 +43,48 @@ def test_operation_is_described(method: str, path: str, operation: dict[str, Any
 
 @pytest.mark.parametrize(("method", "path", "operation"), ROWS, ids=names(ROWS))
 def test_operation_on_rows_names_its_statuses(method: str, path: str, operation: dict[str, Any]) -> None:
-    assert set(operation["responses"]) == STATUSES[method, "{" in path]
+    # A long query is a POST that asks.
+    kind = "query" if path.endswith("/-/query") else method
+    assert set(operation["responses"]) == STATUSES[kind, "{" in path]
+
+
+@pytest.mark.parametrize("path", ["/events", "/events/-/query", "/events/-/aggregate"])
+def test_every_format_is_an_answer_of_a_list(path: str) -> None:
+    (operation,) = [each for each in DOCUMENT["paths"][path].values() if "200" in each["responses"]]
+    assert set(operation["responses"]["200"]["content"]) == {
+        "application/json",
+        "application/x-ndjson",
+        "text/csv",
+        "application/vnd.apache.parquet",
+        "application/vnd.apache.arrow.stream",
+    }
+    assert next(iter(operation["responses"]["200"]["content"])) == "application/json"
+
+
+def test_functions_of_generated_clients_have_names_of_people() -> None:
+    ids = {operation["operationId"] for _, path, operation in OPERATIONS if path.startswith("/events")}
+    assert ids == {
+        *("list_events", "query_events", "aggregate_events"),
+        *("create_event", "read_event", "replace_event", "delete_event"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("parameter", "good", "bad"),
+    [
+        ("fields", ["ts,event_data.step.count", 'event_data."a.b"', "event_data"], ["tss", "ts,", "user_id.x", ""]),
+        ("sort", ["-ts,user_id.nullsfirst"], ["ts,,user_id", "event_data", "-"]),
+        ("group", ["event_type,ts.day", "event_data.screen"], ["ts.dya", "event_data"]),
+        ("select", ["count,avg(event_data.dur),max(ts)"], ["avg(event_type)", "count()"]),
+    ],
+)
+def test_patterns_say_what_is_taken(idle_client: httpx.Client, parameter: str, good: list[str], bad: list[str]) -> None:
+    path = "/events/-/aggregate" if parameter in ("group", "select") else "/events"
+    parameters = {each["name"]: each for each in DOCUMENT["paths"][path]["get"]["parameters"]}
+    pattern = parameters[parameter]["schema"]["pattern"]
+    for text, is_good in [*((text, True) for text in good), *((text, False) for text in bad)]:
+        assert bool(re.search(pattern, text)) == is_good, text
+        assert idle_client.get(path, params={parameter: text}).status_code == (200 if is_good else 400), text
 
 
 def test_nothing_speaks_of_422() -> None:

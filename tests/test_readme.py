@@ -37,9 +37,19 @@ def test_example_walks_through_all_resources(service: httpx.Client) -> None:
         assert service.get(path).json() == []
 
 
-def test_example_says_when_nothing_answers() -> None:
+def test_sample_study_is_sent_once(service: httpx.Client) -> None:
+    environment = os.environ | {"BASE_URL": str(service.base_url)}
+    command = [sys.executable, "examples/sample_study.py"]
+    for _ in range(2):
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        assert service.get("/events?count=exact").headers["x-total-count"] == "10"
+
+
+@pytest.mark.parametrize("example", ["basic_usage", "sample_study"])
+def test_example_says_when_nothing_answers(example: str) -> None:
     environment = os.environ | {"BASE_URL": "http://127.0.0.1:9"}
-    command = [sys.executable, "examples/basic_usage.py"]
+    command = [sys.executable, f"examples/{example}.py"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert "make serve" in done.stderr

@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -77,9 +77,13 @@ async def _in_groups(rows: Rows) -> AsyncIterator[list[str]]:
 
 
 def _write(
-    writer: Any, columns: Columns, schema: pa.Schema, decode: Callable[[str], list[Any]], texts: list[str]
+    writer: Any,
+    columns: Columns,
+    schema: pa.Schema,
+    decode: Callable[[str], Iterator[tuple[Any, ...]]],
+    texts: list[str],
 ) -> None:
-    values = zip(*map(msgspec.structs.astuple, decode(f"[{','.join(texts)}]")), strict=True)
+    values = zip(*decode(f"[{','.join(texts)}]"), strict=True)
     arrays = [_array(kind, column) for (_, kind), column in zip(columns, values, strict=True)]
     writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema))
 

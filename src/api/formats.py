@@ -1,8 +1,11 @@
 """Formats of answers: `json` is a page, all others are exports. A new format is one line in `FORMATS`."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import lru_cache
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import msgspec
@@ -90,7 +93,7 @@ class RowWriter:
         """The lines of some rows."""
         lines = [
             ",".join([cell(value) for cell, value in zip(self._cells, row, strict=True)])
-            for row in map(msgspec.structs.astuple, self._decode(f"[{','.join(rows)}]"))
+            for row in self._decode(f"[{','.join(rows)}]")
         ]
         return ("\r\n".join(lines) + "\r\n").encode()
 
@@ -114,25 +117,44 @@ def document_text(value: msgspec.Raw) -> str:
     return str(msgspec.json.decode(text)) if text[0] == '"' else text
 
 
-def row_decoder(columns: Columns) -> Callable[[str], list[Any]]:
+# msgspec takes no member's name with these in a Struct.
+_is_odd = re.compile(r'["\\\x00-\x1f]').search
+
+
+def row_decoder(columns: Columns) -> Callable[[str], Iterator[tuple[Any, ...]]]:
     """A decoder of arrays of rows: texts as such, numbers and documents as the JSON that they are."""
-    fields: list[Any] = [
-        (f"column{number}", str | None if kind is Kind.TEXT or kind in PLAIN_KINDS else msgspec.Raw)
-        for number, (_, kind) in enumerate(columns)
-    ]
-    rename = {f"column{number}": name for number, (name, _) in enumerate(columns)}
-    row = msgspec.defstruct("Row", fields, rename=rename, gc=False)
-    return msgspec.json.Decoder(list[row]).decode  # type: ignore[valid-type]
+    types: list[Any] = [str | None if kind is Kind.TEXT or kind in PLAIN_KINDS else msgspec.Raw for _, kind in columns]
+    # A member whose name is taken as it is would have to be a Python name.
+    fields = [f"column{number}" for number in range(len(columns))]
+    names = [name for name, _ in columns]
+    if any(map(_is_odd, names)):
+        return _odd_row_decoder(names, types)
+    row = msgspec.defstruct(
+        "Row", zip(fields, types, strict=True), rename=dict(zip(fields, names, strict=True)), gc=False
+    )
+    decode = msgspec.json.Decoder(list[row]).decode  # type: ignore[valid-type]
+    return lambda text: map(msgspec.structs.astuple, decode(text))
+
+
+def _odd_row_decoder(names: list[str], types: list[Any]) -> Callable[[str], Iterator[tuple[Any, ...]]]:
+    decode = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
+    decoders = [msgspec.json.Decoder(type_).decode for type_ in types]
+
+    def decode_rows(text: str) -> Iterator[tuple[Any, ...]]:
+        for row in decode(text):
+            yield tuple(read(row[name]) for name, read in zip(names, decoders, strict=True))
+
+    return decode_rows
 
 
 def _columnar(name: str) -> Encode:
-    """An encoder that needs pyarrow, which is imported when it is first used: it takes 42 MB."""
+    """An encoder that needs pyarrow, which is imported when it is first used, beside other requests: it takes 42 MB."""
 
-    def encode(columns: Columns, rows: Rows) -> AsyncIterator[bytes]:
-        from src.api import columnar  # noqa: PLC0415
-
+    async def encode(columns: Columns, rows: Rows) -> AsyncIterator[bytes]:
+        columnar = await asyncio.to_thread(import_module, "src.api.columnar")
         encoders: dict[str, Encode] = {"parquet": columnar.encode_parquet, "arrow": columnar.encode_arrow}
-        return encoders[name](columns, rows)
+        async for piece in encoders[name](columns, rows):
+            yield piece
 
     return encode
 
@@ -140,8 +162,6 @@ def _columnar(name: str) -> Encode:
 @lru_cache(1)
 def has_pyarrow() -> bool:
     """Whether the extra `columnar` is installed."""
-    from importlib.util import find_spec  # noqa: PLC0415
-
     return find_spec("pyarrow") is not None
 
 

@@ -35,7 +35,12 @@ def _pairs(body: bytes) -> Iterator[Pair]:
     if not isinstance(value, dict):
         raise InvalidRequest("the body must be a JSON object", (Problem("body", "", "takes a JSON object"),))
     for name, content in value.items():
+        if "." not in name and (content is None or (isinstance(content, list) and None in content)):
+            raise _refused(name, "is compared with no null; ask for no value with _isnull")
         if isinstance(content, list) and not name.endswith(LIST_SUFFIXES):
+            if not content:
+                # Left out in silence, a filter by nothing would find everything.
+                raise _refused(name, "takes at least one value; leave it out if you mean none")
             texts = [_text(name, item) for item in content]
             for text in [",".join(texts)] if name in COMMA_LISTS else texts:
                 yield name, text, ""
@@ -46,9 +51,15 @@ def _pairs(body: bytes) -> Iterator[Pair]:
 def _text(name: str, value: Any) -> str:
     """A scalar as it would stand in a URL."""
     if isinstance(value, dict | list):
-        reason = "takes what it takes in a URL: a text, a number, true, false, or an array of these"
-        raise InvalidRequest(f"{shortened(name)}: {reason}", (Problem("body", "/" + shortened(name), reason),))
+        raise _refused(name, "takes what it takes in a URL: a text, a number, true, false, or an array of these")
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        # In JSON, 20.0 is an integer.
+        value = int(value)
     return value if isinstance(value, str) else _json(value)
+
+
+def _refused(name: str, reason: str) -> InvalidRequest:
+    return InvalidRequest(f"{shortened(name)}: {reason}", (Problem("body", "/" + shortened(name), reason),))
 
 
 def _json(value: object) -> str:

@@ -47,16 +47,13 @@ def compress_messages(start: Message, body: Message, scope: Scope) -> None:
     content = body.get("body", b"")
     if body.get("more_body") or len(content) < MIN_BYTES or b"content-encoding" in headers:
         return
-    coding = coding_for(scope)
-    if coding is None or headers.get(b"content-type", b"").startswith(PACKED):
+    if headers.get(b"content-type", b"").startswith(PACKED):
         return
-    body["body"] = coding.compress(content)
-    headers |= {
-        b"content-length": b"%d" % len(body["body"]),
-        b"content-encoding": coding.name,
-        b"vary": b"Accept-Encoding",
-    }
-    start["headers"] = list(headers.items())
+    start["headers"].append((b"vary", b"Accept-Encoding"))
+    if coding := coding_for(scope):
+        body["body"] = coding.compress(content)
+        headers |= {b"content-length": b"%d" % len(body["body"]), b"content-encoding": coding.name}
+        start["headers"] = [*headers.items(), (b"vary", b"Accept-Encoding")]
 
 
 class StreamSender:

@@ -57,9 +57,8 @@ def _string(pattern: str) -> dict[str, Any]:
     return {"type": "string", "pattern": pattern}
 
 
-def _names(models: TableModels, kinds: Iterator[Kind] | tuple[Kind, ...]) -> list[str]:
+def _names(models: TableModels, kinds: tuple[Kind, ...]) -> list[str]:
     """The columns of these kinds whose names can stand in a pattern as they are."""
-    kinds = tuple(kinds)
     return [column.name for column in models.info.columns if column.kind in kinds and column.name.isidentifier()]
 
 
@@ -72,16 +71,15 @@ ALL_BUT_JSON = tuple(kind for kind in Kind if kind is not Kind.JSON)
 PATH = r'(\.([A-Za-z_][A-Za-z0-9_]{0,60}|"[^"\\\x00]{1,60}")){1,4}'
 
 
-def _target(models: TableModels) -> str:
-    """A pattern of columns, and of values inside documents."""
-    columns = "|".join(_names(models, ALL_BUT_JSON))
-    documents = "|".join(_names(models, (Kind.JSON,)))
-    return rf"({columns}|({documents}){PATH})" if documents else f"({columns})"
+NOTHING = "()"
 
 
-def _field(models: TableModels) -> str:
+def _target(models: TableModels, kinds: Iterable[Kind] = ALL_BUT_JSON) -> str:
+    """A pattern of columns of these kinds, and of values inside documents."""
+    columns = "|".join(_names(models, tuple(kinds)))
     documents = "|".join(_names(models, (Kind.JSON,)))
-    return rf"({'|'.join(_names(models, tuple(Kind)))}|({documents}){PATH})" if documents else _target(models)
+    inside = f"({documents}){PATH}" if documents else ""
+    return f"({'|'.join(filter(None, (columns, inside)))})"
 
 
 def _parameter(schema: dict[str, Any], description: str, default: Any = None, **more: Any) -> Documented:
@@ -99,7 +97,7 @@ def row_parameters(models: TableModels) -> dict[str, Documented]:
     """Which members a row has."""
     parameters = {
         "fields": _parameter(
-            _string(_list_of(_field(models), 20)),
+            _string(_list_of(_target(models, Kind), 20)),
             "Members to answer, also inside documents: `fields=a,b.c`. Without it, all columns.",
             examples=[models.key],
         )
@@ -194,10 +192,7 @@ def aggregate_parameters(models: TableModels) -> dict[str, Documented]:
     """Groups, measures, filters, order and place of an aggregate."""
     times = "|".join(_names(models, (Kind.TIMESTAMP,)))
     group_term = rf"({_target(models)}|({times})\.({'|'.join(BUCKETS)}))" if times else _target(models)
-    numbers = "|".join(_names(models, tuple(FUNCTIONS["sum"].kinds)))
-    ordered = "|".join(_names(models, tuple(FUNCTIONS["min"].kinds)))
-    measure = rf"(count|count\({_target(models)}\)|(min|max)\(({ordered})\)"
-    measure += rf"|(sum|avg)\(({numbers})\))" if numbers else ")"
+    measure = "|".join(_measures(models))
     return (
         {
             "group": _parameter(
@@ -206,7 +201,7 @@ def aggregate_parameters(models: TableModels) -> dict[str, Documented]:
                 f"pieces of time (`ts.day`; {', '.join(BUCKETS)}).",
             ),
             "select": _parameter(
-                _string(_list_of(measure, 4)),
+                _string(_list_of(f"({measure})", 4)),
                 f"What is measured: {', '.join(FUNCTIONS)}, such as `count,avg(a.b)`.",
                 "count",
             ),
@@ -228,15 +223,31 @@ def aggregate_parameters(models: TableModels) -> dict[str, Documented]:
     )
 
 
+def _measures(models: TableModels) -> Iterator[str]:
+    """Yield a pattern of each kind of measure that a table has."""
+    yield "count"
+    yield rf"count\({_target(models)}\)"
+    for names, function in (("min|max", "min"), ("sum|avg", "sum")):
+        target = _target(models, FUNCTIONS[function].kinds)
+        if target != NOTHING:
+            yield rf"({names})\({target}\)"
+
+
+def _in_body(schema: dict[str, Any]) -> dict[str, Any]:
+    """A filter's value in a body: for a text, a number stands for its digits."""
+    return {"anyOf": [schema, {"type": ["number", "boolean"]}]} if schema == FILTER_SCHEMAS[Kind.TEXT] else schema
+
+
 def long_query_parameter(models: TableModels) -> dict[str, Documented]:
     """The parameters of a list as the members of a JSON object."""
     properties: dict[str, Any] = {}
     for name, description, schema, is_list in _filter_parameters(models):
-        shown = {"anyOf": [schema, {"type": "array", "items": schema, "minItems": 1}]} if is_list else schema
+        value = _in_body(schema)
+        shown = {"anyOf": [value, {"type": "array", "items": value, "minItems": 1}]} if is_list else value
         properties[name] = {"description": description} | shown
     properties |= {
         "sort": _string(_sort_pattern(models)),
-        "fields": _string(_list_of(_field(models), 20)),
+        "fields": _string(_list_of(_target(models, Kind), 20)),
         "size": {"type": "integer", "minimum": 1, "maximum": MAX_SIZE, "default": DEFAULT_SIZE},
         "page": {"type": "integer", "minimum": 1, "maximum": MAX_PAGE},
         "count": _choice(COUNTS),
