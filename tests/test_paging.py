@@ -55,13 +55,17 @@ def ids(pages: list[list[Event]]) -> list[str]:
     return [row["event_id"] for page in pages for row in page]
 
 
-def rank(row: Event, sort: list[str]) -> list[tuple[bool, Any]]:
-    """The place of a row in an order: nulls are largest, text goes by code point."""
-    place = []
+def rank(row: Event, sort: list[str]) -> list[Any]:
+    """The place of a row in an order: nulls are largest unless it says otherwise, text goes by code point."""
+    place: list[Any] = []
     for term in sort:
-        value = row[term.removeprefix("-")]
-        place.append((value is None, "" if value is None else value, term.startswith("-")))
-    return [(Reversed(p[:2]) if p[2] else p[:2]) for p in place]
+        name, _, nulls = term.removeprefix("-").partition(".")
+        is_descending = term.startswith("-")
+        value = row[name]
+        has_nulls_first = nulls == "nullsfirst" if nulls else is_descending
+        place.append((value is None) != has_nulls_first)
+        place.append(Reversed(value or "") if is_descending else value or "")
+    return place
 
 
 class Reversed:
@@ -81,18 +85,18 @@ class Reversed:
 
 def total(sort: list[str]) -> list[str]:
     """The order as the API completes it: the key last, in the direction of the column before it."""
-    names = [term.removeprefix("-") for term in sort]
+    names = [term.removeprefix("-").partition(".")[0] for term in sort]
     if "event_id" in names:
         return sort[: names.index("event_id") + 1]
     return [*sort, ("-" if sort and sort[-1].startswith("-") else "") + "event_id"]
 
 
 SORTS = st.lists(
-    st.tuples(st.sampled_from(["", "-"]), st.sampled_from(COLUMNS)),
+    st.tuples(st.sampled_from(["", "-"]), st.sampled_from(COLUMNS), st.sampled_from(["", ".nullsfirst", ".nullslast"])),
     min_size=1,
     max_size=4,
     unique_by=lambda term: term[1],
-).map(lambda terms: [sign + column for sign, column in terms])
+).map(lambda terms: ["".join(term) for term in terms])
 FILTERS = st.sampled_from(["", "event_type=tap", "user_id=a&user_id=B", "ts_gte=2026-01-02", "event_source=app"])
 
 

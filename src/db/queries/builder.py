@@ -127,15 +127,16 @@ class PageShape:
     selection: SelectionShape
 
     def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
-        rows = self._page(_passing(select(sql_table(self.table)), self.table, self.filters, parameters), parameters)
+        rows = _passing(select(sql_table(self.table)), self.table, self.filters, parameters)
+        rows = self._page(rows, parameters, dialect)
         return self.selection.render_with_place(rows, self.table, parameters, self.sort)
 
-    def _page(self, rows: Select[Any], parameters: Parameters) -> Select[Any]:
+    def _page(self, rows: Select[Any], parameters: Parameters, dialect: Dialect) -> Select[Any]:
         walk = Walk(self.table, self.sort)
         if self.cursor is None:
             return walk.first_page(rows, parameters.take(Kind.INTEGER)).offset(parameters.take(Kind.INTEGER))
         walk = walk.reversed() if self.cursor.is_backward else walk
-        return walk.page_after(self.cursor, rows, parameters)
+        return walk.page_after(self.cursor, rows, parameters, dialect)
 
 
 @dataclass(frozen=True, slots=True)

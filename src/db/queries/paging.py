@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Select, select, tuple_, union_all
 from sqlalchemy.sql.elements import ColumnElement
-from sqlalchemy.sql.expression import FromClause
 
 from src.core.tables import Kind, SortTerm, TableInfo
-from src.db.queries.statement import Parameters, sql_table
+from src.db.queries.statement import Dialect, Parameters, sql_table
 
 
 class CursorShape(NamedTuple):
@@ -61,28 +60,37 @@ class Walk(NamedTuple):
 
     def in_order(self, rows: Select[Any]) -> Select[Any]:
         """All of `rows`."""
-        return rows.order_by(*self._order_by(sql_table(self.table)))
+        return rows.order_by(*self._order_by(sql_table(self.table).c))
 
     def first_page(self, rows: Select[Any], limit: ColumnElement[Any]) -> Select[Any]:
         """The first `limit` of `rows`."""
         return self.in_order(rows).limit(limit)
 
-    def page_after(self, cursor: CursorShape, rows: Select[Any], parameters: Parameters) -> Select[Any]:
+    def page_after(
+        self, cursor: CursorShape, rows: Select[Any], parameters: Parameters, dialect: Dialect
+    ) -> Select[Any]:
         """The first of `rows` after the cursor; takes the placeholders of the cursor's values and of the limit."""
         columns = [
             self._at_cursor(term, is_null, parameters) for term, is_null in zip(self.sort, cursor.nulls, strict=True)
         ]
         limit = parameters.take(Kind.INTEGER)
-        if _is_one_range(columns):
-            return self.first_page(rows.where(_passes_row_value(columns)), limit)
-        branches = [self.first_page(rows.where(*conditions), limit) for conditions in _index_ranges(columns)]
-        # SQLite wants an ordered branch of a UNION inside a sub-select.
-        parts = (select(branch.subquery(f"branch{number}")) for number, branch in enumerate(branches))
-        merged = union_all(*parts).subquery("merged")
-        return select(merged).order_by(*self._order_by(merged)).limit(limit)
+        branches = [rows.where(*conditions) for conditions in _index_ranges(columns)]
+        if len(branches) == 1:
+            return self.first_page(branches[0], limit)
+        if dialect.name == "sqlite":
+            # SQLite reads the branches side by side, each from its index, until there are enough rows.
+            merged = union_all(*branches)
+            page = merged.order_by(*self._order_by(merged.selected_columns)).limit(limit).subquery("merged")
+            return select(*page.c)
+        # PostgreSQL would read a branch without a limit to its end.
+        parts = (
+            select(self.first_page(branch, limit).subquery(f"branch{number}")) for number, branch in enumerate(branches)
+        )
+        source = union_all(*parts).subquery("merged")
+        return select(source).order_by(*self._order_by(source.c)).limit(limit)
 
-    def _order_by(self, source: FromClause) -> list[ColumnElement[Any]]:
-        return [self._order_term(source.c[term.column], term) for term in self.sort]
+    def _order_by(self, columns: Any) -> list[ColumnElement[Any]]:
+        return [self._order_term(columns[term.column], term) for term in self.sort]
 
     def _order_term(self, column: ColumnElement[Any], term: SortTerm) -> ColumnElement[Any]:
         directed = column.desc() if term.is_descending else column.asc()
@@ -112,13 +120,22 @@ def _is_one_range(columns: list[KeysetColumn]) -> bool:
 
 
 def _passes_row_value(columns: list[KeysetColumn]) -> ColumnElement[bool]:
+    if len(columns) == 1:
+        return next(columns[0].passes_cursor())
     left = tuple_(*(column.column for column in columns))
     right = tuple_(*(column.value for column in columns))
     return left < right if columns[0].is_descending else left > right
 
 
 def _index_ranges(columns: list[KeysetColumn]) -> Iterator[list[ColumnElement[Any]]]:
-    """Yield the conditions of each range: equal before a column, and past the cursor there."""
+    """Yield the conditions of each range: equal before a column, and past the cursor there.
+
+    The last columns of the order are compared as one row value, if that can be.
+    """
     for position, column in enumerate(columns):
+        equal = [before.equals_cursor() for before in columns[:position]]
+        if _is_one_range(columns[position:]):
+            yield [*equal, _passes_row_value(columns[position:])]
+            return
         for condition in column.passes_cursor():
-            yield [*(before.equals_cursor() for before in columns[:position]), condition]
+            yield [*equal, condition]
