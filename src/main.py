@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from src.api.dependencies import MODEL_MAP
-from src.api.documentation import describe
+from src.api.documentation import INTRODUCTION, describe
 from src.api.envelope import Envelope
 from src.api.errors import answer_http_exception, answer_invalid_request
 from src.api.readiness import Readiness
@@ -19,13 +19,6 @@ from src.api.routes import crud_routes, health
 from src.core.config import Settings, load_settings
 from src.core.logging import configure_logging
 from src.db.connection import connect
-
-DESCRIPTION = """
-Users, sessions, recordings, algorithms and the event log of a recording study.
-
-Every list takes filters (`user_id=ada`, `ts_gte=2026-01-01`), `sort=-ts`, `size`, and pages by the links of its answer.
-Every error is one JSON object whose `detail` says what was wrong (RFC 9457).
-"""
 
 
 @asynccontextmanager
@@ -49,13 +42,16 @@ def create_app(settings: Settings) -> FastAPI:
             allow_origins=settings.allowed_origins,
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=["Link", "Location", "X-Request-ID", "Retry-After"],
+            expose_headers=[
+                *("Link", "Location", "X-Request-ID", "Retry-After"),
+                *("X-Total-Count", "Preference-Applied", "Content-Disposition"),
+            ],
         )
         middleware.insert(0, cors)
     app = FastAPIOffline(
         title="Backend API",
         version="0.1.0",
-        description=DESCRIPTION,
+        description=INTRODUCTION,
         lifespan=lifespan,
         middleware=middleware,
         redirect_slashes=False,

@@ -8,6 +8,30 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from src.api.formats import FORMATS
 
+INTRODUCTION = """
+Users, sessions, recordings, algorithms and the event log of a recording study.
+
+**Filters.** Every column of a list is a parameter; so is a value inside a JSON document, after a dot.
+A suffix says how to compare:
+
+| suffix | means | example |
+|---|---|---|
+| none | equal; one of these if repeated | `user_id=ada` |
+| `_ne` | another value | `user_id_ne=ada` |
+| `_gte` `_gt` `_lte` `_lt` | at least, more, at most, less | `event_data.step.count_gte=3` |
+| `_in` `_nin` | one of, none of: commas, or a JSON array | `event_type_in=tap,open` |
+| `_like` `_ilike` | `*` stands for any text; A-Z equal to a-z | `event_type_like=t*` |
+| `_contains` `_startswith` | a text inside, a text at the beginning | `event_data.screen_contains=ome` |
+| `_isnull` | `true`: no value | `user_id_isnull=true` |
+
+All filters hold together; `or`, `and`, `not.or` and `not.and` take trees of them:
+`or=(user_id.eq.ada,and(ts.gte.2026-01-01,log_level.eq.error))`.
+
+**Pages** have up to 100 rows; follow the `Link` of an answer to the next. All formats but JSON have all rows at once.
+
+**Errors** are one JSON object whose `detail` says what was wrong and what would have been right (RFC 9457).
+"""
+
 
 class ProblemItem(BaseModel):
     """One thing that is wrong with a request."""

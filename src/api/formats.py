@@ -200,7 +200,7 @@ def choose_format(named: str, accepted: bytes) -> Format:
         text = f"{shortened(named)} is no format{nearest(named, list(FORMATS))}"
         raise UnknownName(f"format={text}", (Problem("query", "format", text),))
     if not found.is_installed():
-        raise invalid("format", named, "is not installed here; it needs: pip install 'backendapi[columnar]'")
+        raise invalid("format", named, "is not installed here; the server needs: pip install pyarrow")
     return found
 
 

@@ -49,11 +49,10 @@ def compress_messages(start: Message, body: Message, scope: Scope) -> None:
         return
     if headers.get(b"content-type", b"").startswith(PACKED):
         return
-    start["headers"].append((b"vary", b"Accept-Encoding"))
     if coding := coding_for(scope):
         body["body"] = coding.compress(content)
         headers |= {b"content-length": b"%d" % len(body["body"]), b"content-encoding": coding.name}
-        start["headers"] = [*headers.items(), (b"vary", b"Accept-Encoding")]
+    start["headers"] = [*headers.items(), (b"vary", b"Accept-Encoding")]
 
 
 class StreamSender:
