@@ -71,7 +71,7 @@ def test_request_answers_what_the_page_says(study: httpx.Client, example: Exampl
 def test_every_operator_stands_on_the_page() -> None:
     from src.api.formats import FORMATS
     from src.api.parameters.filters import SUFFIXES
-    from src.db.queries.aggregates import BUCKETS, FUNCTIONS
+    from src.db.queries.measures import BUCKETS, FUNCTIONS
 
     names = [f"`_{suffix}`" for suffix in SUFFIXES if suffix != "eq"]
     names += [f"`{name}`" for name in (*FUNCTIONS, *FORMATS)] + [f"`.{unit}`" for unit in BUCKETS]

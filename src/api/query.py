@@ -14,7 +14,7 @@ from src.api.parameters.trees import MAX_CONDITIONS, TREE_PARAMETERS, parse_tree
 from src.api.parameters.values import PARSERS, invalid, parse_count
 from src.core.errors import InvalidRequest, Problem
 from src.core.tables import TableInfo
-from src.db.queries.aggregates import UTC_NAME
+from src.db.queries.measures import UTC_NAME
 from src.db.queries.query import EVERYTHING, Aggregation, Condition, Junction, Query, Selection
 
 DEFAULT_SIZE, MAX_SIZE = 10, 100

@@ -10,7 +10,7 @@ from src.api.parameters.targets import need_target, unknown_name
 from src.api.parameters.texts import Unbalanced, split_outside
 from src.api.parameters.values import invalid
 from src.core.tables import Kind, TableInfo
-from src.db.queries.aggregates import BUCKETS, FUNCTIONS, UTC_NAME
+from src.db.queries.measures import BUCKETS, FUNCTIONS, UTC_NAME
 from src.db.queries.query import Group, GroupOrder, Measure, names_of
 from src.db.time_buckets import find_zone
 

@@ -15,7 +15,7 @@ from src.api.query import COUNTS, DEFAULT_SIZE, MAX_PAGE, MAX_SIZE
 from src.core import values
 from src.core.models import TableModels
 from src.core.tables import Kind
-from src.db.queries.aggregates import BUCKETS, FUNCTIONS
+from src.db.queries.measures import BUCKETS, FUNCTIONS
 
 ORDERED_KINDS = (Kind.TIMESTAMP, Kind.LOCAL_TIMESTAMP, Kind.DATE, Kind.INTEGER, Kind.DOUBLE, Kind.NUMERIC)
 

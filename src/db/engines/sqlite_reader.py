@@ -4,7 +4,7 @@ from pathlib import Path
 
 import apsw
 
-from src.db.queries.aggregates import BUCKET_FUNCTION
+from src.db.queries.measures import BUCKET_FUNCTION
 from src.db.time_buckets import time_bucket
 
 BUSY_TIMEOUT_MS = 5000

@@ -1,99 +1,24 @@
-"""Aggregates: measures over groups of rows. A new function or piece of time is one line in its table."""
+"""Aggregates: measures over groups of rows, as one statement."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Double, and_, cast, func, select
-from sqlalchemy.ext.compiler import compiles
+from sqlalchemy import and_, func, select
 from sqlalchemy.sql import ClauseElement, Select
-from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ColumnElement
-from sqlalchemy.sql.expression import FromClause, FunctionElement
-from sqlalchemy.types import NullType
+from sqlalchemy.sql.expression import FromClause
 
 from src.core.tables import Kind, TableInfo
-from src.db.queries.documents import Seen, TargetShape
+from src.db.queries.documents import DocumentKey, Seen, TargetShape, WholeKey
 from src.db.queries.filters import ConditionShape, shape_of, values_of
+from src.db.queries.measures import FUNCTIONS, UTC_NAME, Bucket
 from src.db.queries.query import Aggregation, GroupOrder, names_of
 from src.db.queries.rendering import SOURCE, ComposedRow, Member
 from src.db.queries.statement import Dialect, Form, Parameters, sql_table
 
-UTC_NAME = "UTC"
-NUMBERS = frozenset({Kind.INTEGER, Kind.DOUBLE, Kind.NUMERIC})
-# PostgreSQL has no least boolean, and before its version 18 no least UUID.
-ORDERED = NUMBERS | {Kind.TEXT, Kind.TIMESTAMP, Kind.LOCAL_TIMESTAMP, Kind.DATE}
-
-# Per piece of time: where SQLite finds its beginning in the text of an instant of UTC.
-BUCKETS: dict[str, str] = {
-    "minute": "substr({0}, 1, 16) || ':00+00:00'",
-    "hour": "substr({0}, 1, 13) || ':00:00+00:00'",
-    "day": "substr({0}, 1, 10) || 'T00:00:00+00:00'",
-    "week": "date(substr({0}, 1, 10), 'weekday 0', '-6 days') || 'T00:00:00+00:00'",
-    "month": "substr({0}, 1, 7) || '-01T00:00:00+00:00'",
-}
-# What the SQLite engine calls the function that knows time zones.
-BUCKET_FUNCTION = "time_bucket"
-
-
 # What the second column of a group inside documents is called: its number, where it is one.
 NUMBER = "_number"
-
-
-class Bucket(FunctionElement[Any]):
-    """The instant at which the minute, hour, day, week (from Monday) or month of an instant began in a time zone."""
-
-    inherit_cache = False
-    type = NullType()
-
-    def __init__(self, instant: ColumnElement[Any], zone: ColumnElement[Any] | None, unit: str) -> None:
-        self.unit = unit
-        super().__init__(instant, *([] if zone is None else [zone]))
-
-
-@compiles(Bucket, "postgresql")
-def _bucket_on_postgresql(element: Bucket, compiler: SQLCompiler, **kw: Any) -> str:
-    instant, *zone = (compiler.process(part, **kw) for part in element.clauses)
-    return f"date_trunc('{element.unit}', {instant}, {zone[0] if zone else repr(UTC_NAME)})"
-
-
-@compiles(Bucket, "sqlite")
-def _bucket_on_sqlite(element: Bucket, compiler: SQLCompiler, **kw: Any) -> str:
-    instant, *zone = (compiler.process(part, **kw) for part in element.clauses)
-    if not zone:
-        return f"({BUCKETS[element.unit].format(instant)})"
-    return f"{BUCKET_FUNCTION}(substr({instant}, 1, 16), '{element.unit}', {zone[0]})"
-
-
-class Function(NamedTuple):
-    """An aggregate function."""
-
-    build: Callable[[ColumnElement[Any], Kind], ColumnElement[Any]]
-    kinds: frozenset[Kind]
-    """The kinds of columns that it takes."""
-    result: Callable[[Kind], Kind]
-    """From the kind of its column to the kind of its result."""
-
-
-def _sum(column: ColumnElement[Any], kind: Kind) -> ColumnElement[Any]:
-    # PostgreSQL's sum of integers knows no bound; past 64 bits both refuse.
-    return cast(func.sum(column), BigInteger()) if kind is Kind.INTEGER else func.sum(column)
-
-
-def _avg(column: ColumnElement[Any], kind: Kind) -> ColumnElement[Any]:
-    if kind is Kind.INTEGER:
-        # The nearest double, where PostgreSQL's own average of integers has 16 digits.
-        return cast(_sum(column, kind), Double()) / func.count(column)
-    return cast(func.avg(column), Double())
-
-
-FUNCTIONS: dict[str, Function] = {
-    "count": Function(lambda column, _: func.count(column), frozenset(Kind), lambda _: Kind.INTEGER),
-    "sum": Function(_sum, NUMBERS, lambda kind: kind),
-    "avg": Function(_avg, NUMBERS, lambda _: Kind.DOUBLE),
-    "min": Function(lambda column, _: func.min(column), ORDERED, lambda kind: kind),
-    "max": Function(lambda column, _: func.max(column), ORDERED, lambda kind: kind),
-}
 
 
 class GroupShape(NamedTuple):
@@ -192,14 +117,8 @@ class AggregateShape:
             if measure.target:
                 seen = Seen.SCALAR if measure.function == "count" else Seen.NUMBER
                 (value,) = measure.target.build(source, parameters, seen)
-                columns.append(self._as_double(value, measure).label(f"m{index}"))
+                columns.append(value.label(f"m{index}"))
         return select(*columns or [sql_table(self.table).c[self.table.key]]).where(*conditions).subquery("inputs")
-
-    @staticmethod
-    def _as_double(value: ColumnElement[Any], measure: MeasureShape) -> ColumnElement[Any]:
-        """SQLite would add up the integers among the numbers of documents as integers."""
-        is_number_inside = measure.target is not None and measure.target.is_inside and measure.function != "count"
-        return cast(value, Double()) if is_number_inside else value
 
     def _measured(self, inputs: FromClause) -> Select[Any]:
         keys = [column for column in inputs.c if column.name.startswith("g")] if self.groups else []
@@ -223,44 +142,6 @@ class AggregateShape:
             if number is not None:
                 yield number.desc().nulls_first() if term.is_descending else number.asc().nulls_last()
             yield column.desc() if term.is_descending else column.asc()
-
-
-class DocumentKey(FunctionElement[Any]):
-    """A piece of JSON as text that rows can be grouped by; null for JSON's null, and for a number."""
-
-    inherit_cache = False
-    type = NullType()
-
-
-@compiles(DocumentKey, "postgresql")
-def _key_on_postgresql(element: DocumentKey, compiler: SQLCompiler, **kw: Any) -> str:
-    piece, number = (compiler.process(part, **kw) for part in element.clauses)
-    return f"(CASE WHEN {number} IS NULL THEN NULLIF(CAST({piece} AS text), 'null') END COLLATE \"C\")"
-
-
-@compiles(DocumentKey, "sqlite")
-def _key_on_sqlite(element: DocumentKey, compiler: SQLCompiler, **kw: Any) -> str:
-    piece, number = (compiler.process(part, **kw) for part in element.clauses)
-    return f"(CASE WHEN {number} IS NULL THEN NULLIF({piece}, 'null') END)"
-
-
-class WholeKey(FunctionElement[Any]):
-    """A piece of JSON and the number that stood in its place, as one piece of JSON again."""
-
-    inherit_cache = False
-    type = NullType()
-
-
-@compiles(WholeKey, "postgresql")
-def _whole_on_postgresql(element: WholeKey, compiler: SQLCompiler, **kw: Any) -> str:
-    piece, number = (compiler.process(part, **kw) for part in element.clauses)
-    return f"coalesce({piece}, CAST(to_json({number}) AS text))"
-
-
-@compiles(WholeKey, "sqlite")
-def _whole_on_sqlite(element: WholeKey, compiler: SQLCompiler, **kw: Any) -> str:
-    piece, number = (compiler.process(part, **kw) for part in element.clauses)
-    return f"coalesce({piece}, json_quote({number}))"
 
 
 def _whole_key(page: FromClause, column: ColumnElement[Any]) -> ColumnElement[Any]:

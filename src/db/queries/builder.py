@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, func, insert, literal_column, select, update
+from sqlalchemy import func, select
 from sqlalchemy.sql import ClauseElement, Select
 
 from src.core.tables import Kind, SortTerm, TableInfo
@@ -12,11 +12,9 @@ from src.db.queries import filters, selection
 from src.db.queries.aggregates import AggregateShape
 from src.db.queries.paging import CursorShape, Walk
 from src.db.queries.query import EVERYTHING, Aggregation, Condition, Query, Selection
-from src.db.queries.rendering import render_written
 from src.db.queries.selection import WHOLE_ROW, SelectionShape
 from src.db.queries.statement import Dialect, Parameters, Statement, sql_table
-
-SQLITE_NOW: Any = literal_column("strftime('%Y-%m-%dT%H:%M:%S+00:00', 'now')")
+from src.db.queries.writes import DeleteShape, InsertShape, UpdateShape
 
 
 def select_row(table: TableInfo, key: object, wanted: Selection = EVERYTHING) -> Statement:
@@ -177,56 +175,3 @@ class KeysShape:
     def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
         source = sql_table(self.table)
         return _passing(select(source.c[self.table.key]), self.table, self.filters, parameters)
-
-
-@dataclass(frozen=True, slots=True)
-class InsertShape:
-    """One new row with these columns."""
-
-    table: TableInfo
-    columns: tuple[str, ...]
-
-    def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
-        values: dict[str, Any] = _take_values(self.table, self.columns, parameters)
-        if dialect.name == "sqlite":
-            values |= dict.fromkeys(self._left_to_the_clock(), SQLITE_NOW)
-        statement: ClauseElement = render_written(dialect, insert(sql_table(self.table)).values(values), self.table)
-        return statement
-
-    def _left_to_the_clock(self) -> Iterator[str]:
-        """Instants that the database fills: SQLite's CURRENT_TIMESTAMP has neither a T nor an offset."""
-        for name in self.table.database_defaults:
-            if name not in self.columns and self.table.by_name[name].kind is Kind.TIMESTAMP:
-                yield name
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateShape:
-    """These columns of the row with a key."""
-
-    table: TableInfo
-    columns: tuple[str, ...]
-
-    def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
-        source = sql_table(self.table)
-        values = _take_values(self.table, self.columns, parameters)
-        write = update(source).values(values).where(source.c[self.table.key] == parameters.take(self.table.key_kind))
-        statement: ClauseElement = render_written(dialect, write, self.table)
-        return statement
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteShape:
-    """The row with a key."""
-
-    table: TableInfo
-
-    def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
-        source = sql_table(self.table)
-        write = delete(source).where(source.c[self.table.key] == parameters.take(self.table.key_kind))
-        statement: ClauseElement = render_written(dialect, write, self.table)
-        return statement
-
-
-def _take_values(table: TableInfo, columns: tuple[str, ...], parameters: Parameters) -> dict[str, Any]:
-    return {name: parameters.take(table.by_name[name].kind) for name in columns}

@@ -11,13 +11,11 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ColumnElement
-from sqlalchemy.sql.expression import FromClause, FunctionElement
-from sqlalchemy.types import NullType
+from sqlalchemy.sql.expression import FromClause
 
 from src.core.tables import Kind
+from src.db.queries.expressions import Expression
 from src.db.queries.query import Target
 from src.db.queries.statement import Form, Parameters
 
@@ -84,27 +82,26 @@ ON_SQLITE: dict[Seen, Render] = {
 }
 
 
-class InDocument(FunctionElement[Any]):
+class InDocument(Expression):
     """The value at a path inside a document; the path's placeholder carries `Form.PATH` or `Form.PATHS`."""
-
-    inherit_cache = False
-    type = NullType()
 
     def __init__(self, document: ColumnElement[Any], path: ColumnElement[Any], seen: Seen, places: Places) -> None:
         self.seen = seen
         self.places = places
         super().__init__(document, path)
 
+    def postgresql(self, document: str, path: str) -> str:
+        path = f"CAST({path} AS text[])"
+        if self.places:
+            piece = _walk_on_postgresql(document, path, self.places)
+            return ON_POSTGRESQL[self.seen](piece, f"({piece} #>> '{{}}')")
+        # The cast makes a jsonb column of a foreign table a json one.
+        return ON_POSTGRESQL[self.seen](f"CAST({document} #> {path} AS json)", f"({document} #>> {path})")
 
-@compiles(InDocument, "postgresql")
-def _on_postgresql(element: InDocument, compiler: SQLCompiler, **kw: Any) -> str:
-    document, path = (compiler.process(part, **kw) for part in element.clauses)
-    path = f"CAST({path} AS text[])"
-    if element.places:
-        piece = _walk_on_postgresql(document, path, element.places)
-        return ON_POSTGRESQL[element.seen](piece, f"({piece} #>> '{{}}')")
-    # The cast makes a jsonb column of a foreign table a json one.
-    return ON_POSTGRESQL[element.seen](f"CAST({document} #> {path} AS json)", f"({document} #>> {path})")
+    def sqlite(self, document: str, path: str) -> str:
+        if self.places:
+            path = f"(SELECT value FROM json_each({path}) WHERE json_type({document}, value) IS NOT NULL LIMIT 1)"  # noqa: S608  both parts are compiled by SQLAlchemy
+        return ON_SQLITE[self.seen](document, path)
 
 
 def _walk_on_postgresql(document: str, path: str, places: Places) -> str:
@@ -119,12 +116,24 @@ def _walk_on_postgresql(document: str, path: str, places: Places) -> str:
     return piece
 
 
-@compiles(InDocument, "sqlite")
-def _on_sqlite(element: InDocument, compiler: SQLCompiler, **kw: Any) -> str:
-    document, path = (compiler.process(part, **kw) for part in element.clauses)
-    if element.places:
-        path = f"(SELECT value FROM json_each({path}) WHERE json_type({document}, value) IS NOT NULL LIMIT 1)"  # noqa: S608  both parts are compiled by SQLAlchemy
-    return ON_SQLITE[element.seen](document, path)
+class DocumentKey(Expression):
+    """A piece of JSON as text that rows can be grouped by; null for JSON's null, and for a number."""
+
+    def postgresql(self, piece: str, number: str) -> str:
+        return f"(CASE WHEN {number} IS NULL THEN NULLIF(CAST({piece} AS text), 'null') END COLLATE \"C\")"
+
+    def sqlite(self, piece: str, number: str) -> str:
+        return f"(CASE WHEN {number} IS NULL THEN NULLIF({piece}, 'null') END)"
+
+
+class WholeKey(Expression):
+    """A piece of JSON and the number that stood in its place, as one piece of JSON again."""
+
+    def postgresql(self, piece: str, number: str) -> str:
+        return f"coalesce({piece}, CAST(to_json({number}) AS text))"
+
+    def sqlite(self, piece: str, number: str) -> str:
+        return f"coalesce({piece}, json_quote({number}))"
 
 
 def places_of(path: tuple[str, ...]) -> Places:

@@ -4,88 +4,56 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Union
 
 from sqlalchemy import and_, not_, or_
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ColumnElement
-from sqlalchemy.sql.expression import FromClause, FunctionElement
-from sqlalchemy.types import NullType
+from sqlalchemy.sql.expression import FromClause
 
 from src.core.tables import Kind
 from src.db.queries.documents import SEEN_AS, Seen, TargetShape
+from src.db.queries.expressions import Expression
 from src.db.queries.query import Condition, Filter, Junction, Target
 from src.db.queries.statement import Form, Parameters
 
 
-class IsOneOf(FunctionElement[Any]):
+class IsOneOf(Expression):
     """`column IN (...)` with one parameter for all values, so that their number does not change the SQL."""
 
-    inherit_cache = False
-    # With Boolean, SQLite would append ` = 1`.
-    type = NullType()
+    def postgresql(self, column: str, values: str) -> str:
+        return f"{column} = ANY ({values})"
+
+    def sqlite(self, column: str, values: str) -> str:
+        return f"{column} IN (SELECT value FROM json_each({values}))"  # noqa: S608  both parts are compiled by SQLAlchemy
 
 
-@compiles(IsOneOf, "postgresql")
-def _is_one_of_on_postgresql(element: IsOneOf, compiler: SQLCompiler, **kw: Any) -> str:
-    column, values = element.clauses
-    return f"{compiler.process(column, **kw)} = ANY ({compiler.process(values, **kw)})"
-
-
-@compiles(IsOneOf, "sqlite")
-def _is_one_of_on_sqlite(element: IsOneOf, compiler: SQLCompiler, **kw: Any) -> str:
-    column, values = element.clauses
-    return f"{compiler.process(column, **kw)} IN (SELECT value FROM json_each({compiler.process(values, **kw)}))"  # noqa: S608  both parts are compiled by SQLAlchemy
-
-
-class IsNoneOf(FunctionElement[Any]):
+class IsNoneOf(IsOneOf):
     """`column NOT IN (...)`; not true for null, whatever the values are."""
 
-    inherit_cache = False
-    type = NullType()
+    def postgresql(self, column: str, values: str) -> str:
+        return f"({column} IS NOT NULL AND NOT ({super().postgresql(column, values)}))"
+
+    def sqlite(self, column: str, values: str) -> str:
+        return f"({column} IS NOT NULL AND NOT ({super().sqlite(column, values)}))"
 
 
-@compiles(IsNoneOf)
-def _is_none_of(element: IsNoneOf, compiler: SQLCompiler, **kw: Any) -> str:
-    column, _ = element.clauses
-    is_one_of = compiler.process(IsOneOf(*element.clauses), **kw)
-    return f"({compiler.process(column, **kw)} IS NOT NULL AND NOT ({is_one_of}))"
+class IsLike(Expression):
+    """Text matches a pattern, letter by letter."""
+
+    def postgresql(self, text: str, pattern: str) -> str:
+        return f"{text} LIKE {pattern}"
+
+    def sqlite(self, text: str, pattern: str) -> str:
+        # SQLite's LIKE takes letters of either case, its GLOB does not.
+        return f"{text} GLOB {pattern}"
 
 
-class IsLike(FunctionElement[Any]):
-    """Text matches a pattern, letter by letter; the database's own form of the pattern is the dialect's."""
-
-    inherit_cache = False
-    type = NullType()
-
-
-@compiles(IsLike, "postgresql")
-def _is_like_on_postgresql(element: IsLike, compiler: SQLCompiler, **kw: Any) -> str:
-    return " LIKE ".join(compiler.process(part, **kw) for part in element.clauses)
-
-
-@compiles(IsLike, "sqlite")
-def _is_like_on_sqlite(element: IsLike, compiler: SQLCompiler, **kw: Any) -> str:
-    # SQLite's LIKE takes letters of either case, its GLOB does not.
-    return " GLOB ".join(compiler.process(part, **kw) for part in element.clauses)
-
-
-class IsLikeFolded(FunctionElement[Any]):
+class IsLikeFolded(Expression):
     """Text matches a pattern, ASCII letters of either case."""
 
-    inherit_cache = False
-    type = NullType()
+    def postgresql(self, text: str, pattern: str) -> str:
+        # Another collation would fold all letters, which SQLite does not.
+        return f'{text} COLLATE "C" ILIKE {pattern}'
 
-
-@compiles(IsLikeFolded, "postgresql")
-def _is_like_folded_on_postgresql(element: IsLikeFolded, compiler: SQLCompiler, **kw: Any) -> str:
-    text, pattern = (compiler.process(part, **kw) for part in element.clauses)
-    # Another collation would fold all letters, which SQLite does not.
-    return f'{text} COLLATE "C" ILIKE {pattern}'
-
-
-@compiles(IsLikeFolded, "sqlite")
-def _is_like_folded_on_sqlite(element: IsLikeFolded, compiler: SQLCompiler, **kw: Any) -> str:
-    text, pattern = (compiler.process(part, **kw) for part in element.clauses)
-    return rf"{text} LIKE {pattern} ESCAPE '\'"
+    def sqlite(self, text: str, pattern: str) -> str:
+        return rf"{text} LIKE {pattern} ESCAPE '\'"
 
 
 Build = Callable[[ColumnElement[Any], ColumnElement[Any]], ColumnElement[Any]]

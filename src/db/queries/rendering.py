@@ -16,6 +16,7 @@ from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import NullType, Text
 
 from src.core.tables import ColumnInfo, Kind, TableInfo
+from src.db.queries.expressions import Expression
 from src.db.queries.statement import Dialect, sql_table
 
 # In PostgreSQL a column of this name would be taken for the row, so the name is one that no column has.
@@ -103,21 +104,14 @@ def _compose_on_sqlite(element: ComposedRow, compiler: SQLCompiler, **kw: Any) -
     return f"json_object({', '.join(members)})"
 
 
-class ListJson(FunctionElement[str]):
+class ListJson(Expression):
     """The JSON text of an array of the JSON texts in a column, in the order in which they come."""
 
-    inherit_cache = False
-    type = Text()
+    def postgresql(self, row: str) -> str:
+        return f"('[' || coalesce(string_agg({row}, ','), '') || ']')"
 
-
-@compiles(ListJson, "postgresql")
-def _list_on_postgresql(element: ListJson, compiler: SQLCompiler, **kw: Any) -> str:
-    return f"('[' || coalesce(string_agg({compiler.process(element.clauses, **kw)}, ','), '') || ']')"
-
-
-@compiles(ListJson, "sqlite")
-def _list_on_sqlite(element: ListJson, compiler: SQLCompiler, **kw: Any) -> str:
-    return f"('[' || coalesce(group_concat({compiler.process(element.clauses, **kw)}, ','), '') || ']')"
+    def sqlite(self, row: str) -> str:
+        return f"('[' || coalesce(group_concat({row}, ','), '') || ']')"
 
 
 class Outer(FunctionElement[Any]):
