@@ -10,6 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
+from src.api.query import parse_list_request, split_query
+from src.core.tables import ColumnInfo, Kind, TableInfo
+from src.db.queries.query import Filter, Target
 from tests.study import numbers
 
 CASES = [
@@ -97,10 +100,43 @@ def test_filter_finds_its_rows(asked: httpx.Client, query: str, expected: list[i
     assert numbers(asked.get(f"/events?sort=event_id&size=100&{query}")) == expected
 
 
-def test_column_whose_name_is_taken_is_reached_by_two_underscores(asked: httpx.Client) -> None:
-    """No shipped table has such a column; that the name is read as a filter shows in the error."""
-    refused = asked.get("/events?page__eq=1")
-    assert "page__eq is no parameter" in refused.json()["detail"]
+ODD = TableInfo(
+    "odd",
+    "id",
+    tuple(
+        ColumnInfo(name, kind, is_nullable=True)
+        for name, kind in [
+            *(("id", Kind.INTEGER), ("page", Kind.INTEGER), ("or", Kind.TEXT), ("ts", Kind.TIMESTAMP)),
+            *(("ts_gte", Kind.INTEGER), ("a.b", Kind.TEXT), ("a", Kind.JSON), ("a_in", Kind.JSON)),
+        ]
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("query", "target", "operator"),
+    [
+        ("page__eq=1", Target("page"), "eq"),
+        ("page_gte=1", Target("page"), "gte"),
+        ("or__like=x", Target("or"), "like"),
+        ("ts_gte=1", Target("ts_gte"), "eq"),
+        ("ts__gte=2026-01-01", Target("ts"), "gte"),
+        ("ts_gte_gte=1", Target("ts_gte"), "gte"),
+        ("a.b=x", Target("a.b"), "eq"),
+        ("a.c=x", Target("a", ("c",)), "eq"),
+        ("a.b_in=x", Target("a.b"), "in"),
+        ("a.c_in=x", Target("a", ("c",)), "in"),
+        ("a_in.c=x", Target("a_in", ("c",)), "eq"),
+        ('a."c_in"=x', Target("a", ("c_in",)), "eq"),
+        ("a.c_in__eq=x", Target("a", ("c_in",)), "eq"),
+    ],
+)
+def test_exact_column_wins_then_the_longest_and_two_underscores_are_plain(
+    query: str, target: Target, operator: str
+) -> None:
+    (condition,) = parse_list_request(ODD, split_query(query)).query.filters
+    assert isinstance(condition, Filter)
+    assert (condition.target, condition.operator) == (target, operator)
 
 
 REFUSED = [

@@ -102,6 +102,8 @@ def test_documents_inside_related_rows_are_documents(asked: httpx.Client) -> Non
         ("/users?expand=recordings(fields:user_ids)", "did you mean user_id?"),
         ("/recordings?expand=user(limit:2)", "user is one row"),
         ("/users?expand=recordings.user.sessions", "at most 2 levels"),
+        ("/users?expand=" + ".".join(["sessions", "user"] * 500), "at most 2 levels"),
+        ("/users?expand=" + "(" * 3000 + ")" * 3000, "takes names such as user"),
         ("/users?expand=", "takes names such as user"),
         ("/users/ada?expand=recordings&size=1", "no parameter here"),
         ("/users/ada?sort=user_id", "no parameter here"),

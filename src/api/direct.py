@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
-from src.api.http import Answer, Request, StreamedAnswer
+from src.api.http import QUERY_TYPES, Answer, Request, StreamedAnswer
 from src.api.sending import StreamSender, send_answer
 from src.core.errors import MethodNotAllowed
 
@@ -124,8 +124,13 @@ def _completed(resource: Resource) -> Resource:
         handlers["HEAD"] = handlers["GET"]
     allow = ", ".join(sorted({*handlers, "OPTIONS"}))
 
+    headers = [(b"allow", allow.encode())]
+    if "QUERY" in handlers:
+        # RFC 10008: which bodies a query may have.
+        headers.append((b"accept-query", b", ".join(b'"%s"' % media_type for media_type in QUERY_TYPES)))
+
     async def options(_: Request) -> Answer:
-        return Answer(204, headers=((b"allow", allow.encode()),))
+        return Answer(204, headers=tuple(headers))
 
     return Resource(resource.template, {**handlers, "OPTIONS": options}, allow)
 

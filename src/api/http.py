@@ -16,6 +16,8 @@ Headers = list[tuple[bytes, bytes]]
 
 JSON_TYPE = b"application/json"
 FORM_TYPE = b"application/x-www-form-urlencoded"
+# What the body of a long query may be.
+QUERY_TYPES = (JSON_TYPE, FORM_TYPE)
 # What an answer may depend on, for caches.
 VARY = (b"vary", b"Accept, Accept-Encoding, Authorization, Prefer")
 

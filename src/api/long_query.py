@@ -6,11 +6,10 @@ from typing import Any
 import msgspec
 
 from src.api.bodies import parse_json
-from src.api.http import FORM_TYPE, JSON_TYPE, Request, shortened
+from src.api.http import FORM_TYPE, QUERY_TYPES, Request, shortened
 from src.api.query import Pair, check_number_of_parameters, split_query
 from src.core.errors import InvalidRequest, Problem
 
-QUERY_TYPES = (JSON_TYPE, FORM_TYPE)
 # Parameters whose value is a list with commas; in JSON it may be an array.
 COMMA_LISTS = ("sort", "fields", "expand", "group", "select")
 LIST_SUFFIXES = ("_in", "_nin")

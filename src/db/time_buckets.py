@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 find_zone = lru_cache(64)(ZoneInfo)
 
 
-@lru_cache(100_000)
+@lru_cache(20_000)
 def time_bucket(minute: str | None, unit: str, zone: str) -> str | None:
     """The beginning as text in UTC; `minute` is the instant's text in UTC up to the minute."""
     if minute is None:

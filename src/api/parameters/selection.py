@@ -51,8 +51,11 @@ def parse_expansions(table: TableInfo, text: str) -> tuple[Expansion, ...]:
         raise invalid("expand", text, "has too many parts")
     tree = _Branch()
     for path in _split("expand", text, ","):
+        steps = _split("expand", path, ".")
+        if len(steps) > MAX_LEVELS:
+            raise invalid("expand", text, f"related rows are at most {MAX_LEVELS} levels deep")
         branch = tree
-        for step in _split("expand", path, "."):
+        for step in steps:
             branch = branch.grow(step, text)
     if tree.size() > MAX_EXPANSIONS:
         raise invalid("expand", text, f"{MAX_EXPANSIONS} related rows or lists are the most")
@@ -79,21 +82,16 @@ class _Branch:
     def size(self) -> int:
         return sum(1 + branch.size() for branch in self.branches.values())
 
-    def expansions(self, table: TableInfo, text: str, level: int = 1, rows: int = 1) -> Iterator[Expansion]:
-        if self.branches and level > MAX_LEVELS:
-            raise invalid("expand", text, f"related rows are at most {MAX_LEVELS} levels deep")
+    def expansions(self, table: TableInfo, text: str, rows: int = 1) -> Iterator[Expansion]:
         relations = relations_of(table)
         for name, branch in self.branches.items():
+            if not relations:
+                raise invalid("expand", text, f"{table.name} is related to no other table")
             if name not in relations:
-                known = list(relations)
-                raise (
-                    unknown_name("expand", name, known, f"relation of {table.name}")
-                    if known
-                    else invalid("expand", text, f"{table.name} is related to no other table")
-                )
-            yield branch.expansion(relations[name], text, level, rows)
+                raise unknown_name("expand", name, list(relations), f"relation of {table.name}")
+            yield branch.expansion(relations[name], text, rows)
 
-    def expansion(self, relation: Relation, text: str, level: int, rows: int) -> Expansion:
+    def expansion(self, relation: Relation, text: str, rows: int) -> Expansion:
         size = self._size(relation, text)
         if rows * size > MAX_RELATED_TOGETHER:
             reason = f"lists inside of lists have at most {MAX_RELATED_TOGETHER} rows together; give smaller limits"
@@ -103,7 +101,7 @@ class _Branch:
             relation=relation,
             selection=Selection(
                 () if fields is None else parse_fields(relation.table, fields, "expand"),
-                tuple(self.expansions(relation.table, text, level + 1, rows * size)),
+                tuple(self.expansions(relation.table, text, rows * size)),
             ),
             sort=default_sort(relation.table) if sort is None else parse_sort(relation.table, sort, "expand"),
             size=size,

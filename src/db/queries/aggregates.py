@@ -11,7 +11,7 @@ from sqlalchemy.sql.expression import FromClause
 
 from src.core.tables import Kind, TableInfo
 from src.db.queries.documents import DocumentKey, Seen, TargetShape, WholeKey
-from src.db.queries.filters import ConditionShape, shape_of, values_of
+from src.db.queries.filters import ConditionShape, collect_values, shape_of
 from src.db.queries.measures import FUNCTIONS, UTC_NAME, Bucket
 from src.db.queries.query import Aggregation, GroupOrder, names_of
 from src.db.queries.rendering import SOURCE, ComposedRow, Member
@@ -65,8 +65,7 @@ class AggregateShape:
 
     def values_of(self, asked: Aggregation) -> Iterator[object]:
         """Yield the values of an aggregation of this shape."""
-        for condition in asked.filters:
-            yield from values_of(condition)
+        yield from collect_values(asked.filters)
         if not self.is_utc:
             yield asked.time_zone
         for target in (*(group.target for group in asked.groups), *(measure.target for measure in asked.measures)):

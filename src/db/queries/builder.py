@@ -1,6 +1,6 @@
 """Plain data -> statements. Nothing here touches a database, and every value is a bound parameter."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,8 +8,9 @@ from sqlalchemy import func, select
 from sqlalchemy.sql import ClauseElement, Select
 
 from src.core.tables import Kind, SortTerm, TableInfo
-from src.db.queries import filters, selection
+from src.db.queries import selection
 from src.db.queries.aggregates import AggregateShape
+from src.db.queries.filters import ConditionShape, collect_values, shape_of
 from src.db.queries.paging import CursorShape, Walk
 from src.db.queries.query import EVERYTHING, Aggregation, Condition, Query, Selection
 from src.db.queries.selection import WHOLE_ROW, SelectionShape
@@ -41,23 +42,23 @@ def select_page(table: TableInfo, query: Query) -> Statement:
     place: Iterable[object] = (query.size + 1, query.offset)
     if cursor:
         place = (*(value for value in cursor.values if value is not None), query.size + 1)
-    return Statement(shape, (*_values_of(query.filters), *place, *selection.values_of(query.selection)))
+    return Statement(shape, (*collect_values(query.filters), *place, *selection.values_of(query.selection)))
 
 
 def select_all(table: TableInfo, query: Query) -> Statement:
     """Select all rows that pass every filter, as row JSON, in order."""
     shape = ExportShape(table, _shapes_of(query.filters), query.sort, selection.shape_of(query.selection))
-    return Statement(shape, (*_values_of(query.filters), *selection.values_of(query.selection)))
+    return Statement(shape, (*collect_values(query.filters), *selection.values_of(query.selection)))
 
 
 def count_rows(table: TableInfo, conditions: tuple[Condition, ...]) -> Statement:
     """Count the rows that pass every filter."""
-    return Statement(CountShape(table, _shapes_of(conditions)), tuple(_values_of(conditions)))
+    return Statement(CountShape(table, _shapes_of(conditions)), tuple(collect_values(conditions)))
 
 
 def select_keys(table: TableInfo, conditions: tuple[Condition, ...]) -> Statement:
     """Select the keys of the rows that pass every filter; it is explained, not run."""
-    return Statement(KeysShape(table, _shapes_of(conditions)), tuple(_values_of(conditions)))
+    return Statement(KeysShape(table, _shapes_of(conditions)), tuple(collect_values(conditions)))
 
 
 def aggregate(table: TableInfo, asked: Aggregation, *, is_whole: bool = False) -> Statement:
@@ -81,17 +82,12 @@ def delete_row(table: TableInfo, key: object) -> Statement:
     return Statement(DeleteShape(table), (key,))
 
 
-def _shapes_of(conditions: tuple[Condition, ...]) -> tuple[filters.ConditionShape, ...]:
-    return tuple(map(filters.shape_of, conditions))
-
-
-def _values_of(conditions: tuple[Condition, ...]) -> Iterator[object]:
-    for condition in conditions:
-        yield from filters.values_of(condition)
+def _shapes_of(conditions: tuple[Condition, ...]) -> tuple[ConditionShape, ...]:
+    return tuple(map(shape_of, conditions))
 
 
 def _passing(
-    rows: Select[Any], table: TableInfo, conditions: tuple[filters.ConditionShape, ...], parameters: Parameters
+    rows: Select[Any], table: TableInfo, conditions: tuple[ConditionShape, ...], parameters: Parameters
 ) -> Select[Any]:
     """Those of the rows of a table that pass every filter."""
     return rows.where(*(condition.build(sql_table(table), parameters) for condition in conditions))
@@ -119,7 +115,7 @@ class PageShape:
     """One page, from an offset or from a cursor."""
 
     table: TableInfo
-    filters: tuple[filters.ConditionShape, ...]
+    filters: tuple[ConditionShape, ...]
     sort: tuple[SortTerm, ...]
     cursor: CursorShape | None
     selection: SelectionShape
@@ -142,7 +138,7 @@ class ExportShape:
     """All rows, in order."""
 
     table: TableInfo
-    filters: tuple[filters.ConditionShape, ...]
+    filters: tuple[ConditionShape, ...]
     sort: tuple[SortTerm, ...]
     selection: SelectionShape
 
@@ -158,7 +154,7 @@ class CountShape:
     """How many rows pass every filter."""
 
     table: TableInfo
-    filters: tuple[filters.ConditionShape, ...]
+    filters: tuple[ConditionShape, ...]
 
     def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
         source = sql_table(self.table)
@@ -170,7 +166,7 @@ class KeysShape:
     """The keys of the rows that pass every filter."""
 
     table: TableInfo
-    filters: tuple[filters.ConditionShape, ...]
+    filters: tuple[ConditionShape, ...]
 
     def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
         source = sql_table(self.table)

@@ -1,6 +1,7 @@
 """Filters: a small vocabulary of operators. A new operator is one line in `OPERATORS` and one row of tests."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, NamedTuple, Union
 
 from sqlalchemy import and_, not_, or_
@@ -131,19 +132,29 @@ def shape_of(condition: Condition) -> ConditionShape:
     """What decides the SQL of a condition."""
     if isinstance(condition, Junction):
         return JunctionShape(condition.is_any, condition.is_negated, tuple(map(shape_of, condition.conditions)))
-    return FilterShape(TargetShape.of(condition.target), condition.operator, condition.kind)
+    target, operator, kind, _ = condition
+    if target.path:
+        return FilterShape(TargetShape.of(target), operator, kind)
+    return _shape_on_column(target.column, operator, kind)
 
 
-def values_of(condition: Condition) -> Iterator[object]:
-    """Yield the values of a condition, in the order in which its shape takes their placeholders."""
-    if isinstance(condition, Junction):
-        for part in condition.conditions:
-            yield from values_of(part)
-        return
-    if condition.target.path:
-        yield condition.target.path
-    if condition.operator not in NULL_TESTS:
-        yield condition.value
+@lru_cache(4096)
+def _shape_on_column(column: str, operator: str, kind: Kind) -> FilterShape:
+    return FilterShape(TargetShape(column, is_inside=False, places=()), operator, kind)
+
+
+def collect_values(conditions: Iterable[Condition]) -> list[object]:
+    """The values of conditions, in the order in which their shapes take their placeholders."""
+    values: list[object] = []
+    for condition in conditions:
+        if isinstance(condition, Junction):
+            values += collect_values(condition.conditions)
+            continue
+        if condition.target.path:
+            values.append(condition.target.path)
+        if condition.operator not in NULL_TESTS:
+            values.append(condition.value)
+    return values
 
 
 def is_null(target: Target, *, answer: bool) -> Filter:

@@ -10,7 +10,7 @@ from sqlalchemy.sql.expression import FromClause
 from src.core.tables import Kind, Relation, SortTerm, TableInfo
 from src.db.queries.documents import Seen, TargetShape
 from src.db.queries.paging import Walk
-from src.db.queries.query import Expansion, Selection
+from src.db.queries.query import EVERYTHING, Expansion, Selection
 from src.db.queries.rendering import SOURCE, ComposedRow, ListJson, Member, Outer, RowJson
 from src.db.queries.statement import Form, Parameters, sql_table
 
@@ -79,7 +79,7 @@ WHOLE_ROW = SelectionShape((), ())
 
 def shape_of(selection: Selection) -> SelectionShape:
     """What decides the SQL of a selection."""
-    if not selection.fields and not selection.expansions:
+    if selection is EVERYTHING or selection == EVERYTHING:
         return WHOLE_ROW
     return SelectionShape(
         tuple(TargetShape.of(field.target) for field in selection.fields),
