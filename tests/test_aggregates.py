@@ -251,3 +251,24 @@ def test_pieces_of_time_are_those_of_the_zone(client: httpx.Client) -> None:
                 begin = bucket(instant, unit, zone).astimezone(UTC)
                 expected[begin] = expected.get(begin, 0) + 1
             assert found == expected, (zone, unit)
+
+
+def numbers_in_events(client: httpx.Client, *numbers: float) -> None:
+    for number in numbers:
+        event = {"event_type": "x", "ts": "2026-01-01T00:00:00Z", "event_data": {"n": number}}
+        assert client.post("/events", json=event).status_code == 201
+
+
+@pytest.mark.parametrize("function", ["sum", "avg"])
+@pytest.mark.parametrize("format_", ["json", "ndjson", "csv", "parquet"])
+def test_sum_past_doubles_is_refused(client: httpx.Client, function: str, format_: str) -> None:
+    numbers_in_events(client, 1.7e308, 1.7e308)
+    refused = client.get(f"/events/-/aggregate?select={function}(event_data.n)&format={format_}")
+    assert refused.status_code == 400, refused.text
+    assert "larger than" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize(("numbers", "average"), [((1e200, 1), 5e199), ((1e160, -1e160), 0), ((1, 2, 2), 5 / 3)])
+def test_average_exists_where_its_sum_does(client: httpx.Client, numbers: tuple[float, ...], average: float) -> None:
+    numbers_in_events(client, *numbers)
+    assert client.get("/events/-/aggregate?select=avg(event_data.n)").json() == [{"avg(event_data.n)": average}]

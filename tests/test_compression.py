@@ -6,6 +6,8 @@ import httpx
 import pytest
 import zstandard
 
+from src.api.compression import CODINGS
+
 UNPACK = {
     "zstd": lambda body: zstandard.ZstdDecompressor().decompressobj().decompress(body),
     "gzip": gzip.decompress,
@@ -58,6 +60,18 @@ def test_answer_is_packed_as_the_client_takes_it(
         assert len(body) < len(plain) / 2
     if "content-length" in answer.headers:
         assert answer.headers["content-length"] == str(len(body))
+
+
+@pytest.mark.parametrize("name", ["zstd", "gzip"])
+def test_bodies_that_are_sent_at_the_same_time_do_not_mix(name: str) -> None:
+    coding = next(coding for coding in CODINGS if coding.name.decode() == name)
+    bodies = [bytes([letter]) * 300_000 for letter in b"abc"]
+    compressors = [coding.compressor() for _ in bodies]
+    packed = [b""] * len(bodies)
+    for place in range(0, 300_000, 50_000):
+        for number, compressor in enumerate(compressors):
+            packed[number] += compressor.compress(bodies[number][place : place + 50_000])
+    assert [UNPACK[name](each + c.flush()) for each, c in zip(packed, compressors, strict=True)] == bodies
 
 
 def test_small_answers_and_packed_formats_are_left_as_they_are(asked: httpx.Client) -> None:

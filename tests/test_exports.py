@@ -19,6 +19,8 @@ import pyarrow.ipc
 import pyarrow.parquet
 import pytest
 
+from src.db.engines.exports import next_batch, size_of
+from src.db.engines.sqlite_export import _take
 from src.main import create_app
 from tests.databases import is_sqlite, run_sql
 from tests.server import serving, settings_for
@@ -152,7 +154,7 @@ def by_duckdb(content: bytes, folder: Path) -> pyarrow.Table:
     path.write_bytes(content)
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        return connection.execute("SELECT * FROM read_parquet(?)", [str(path)]).to_arrow_table()
+        return connection.sql(f"SELECT * FROM read_parquet('{path}')").to_arrow_table()
 
 
 READERS = [
@@ -217,6 +219,22 @@ def test_many_rows_come_once_each_in_order(client: httpx.Client, migrated_url: s
     else:
         ids = [row["event_id"] for row in as_ndjson(content)]
     assert ids == [f"00000000-0000-7000-8000-{n:012d}" for n in range(1, 10_001)]
+
+
+@pytest.mark.parametrize("long", [1, 400_000, 900_000])
+def test_batches_are_bounded_by_the_size_of_rows(long: int) -> None:
+    rows, count, seen = [("x" * (long if number > 700 else 100),) for number in range(1000)], 100, 0
+    while seen < len(rows):
+        batch = rows[seen : seen + count]
+        seen += len(batch)
+        count = next_batch(batch)
+        assert 1 <= count <= 500
+    assert count * long < 2_000_000
+    on_sqlite, taken = iter(rows), 0
+    while batch := list(_take(on_sqlite, 500)):
+        taken += len(batch)
+        assert size_of(batch) < 500_000 + long + 100
+    assert taken == len(rows)
 
 
 @pytest.mark.parametrize(

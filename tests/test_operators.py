@@ -5,6 +5,7 @@ import json
 import random
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -301,3 +302,44 @@ def test_numbers_too_small_for_a_double_harm_no_other_row(client: httpx.Client) 
     assert len(client.get("/events?event_data.p=5e-324").json()) == 1
     (total,) = client.get("/events/-/aggregate?select=sum(event_data.p),max(event_data.p)").json()
     assert total == {"sum(event_data.p)": 1, "max(event_data.p)": 1}
+
+
+def test_long_texts_and_long_patterns_hold_up_nobody(client: httpx.Client) -> None:
+    long = "a" * 900_000
+    body = {"event_type": "big", "ts": "2026-01-01T00:00:00Z", "event_data": {"t": long, "end": "b"}}
+    for _ in range(3):
+        assert client.post("/events", json=body).status_code == 201
+    pattern = "a" * 900 + "b"
+    conditions = ",".join(f'"event_data.t".{operator}.{pattern}' for operator in ("contains", "ilike", "like") * 5)
+    waits: list[float] = []
+    with ThreadPoolExecutor(1) as thread:
+        asking = thread.submit(client.get, "/events", params={"or": f"({conditions})", "fields": "event_id"})
+        while not asking.done():
+            waits.append(httpx.get(client.base_url.join("/health/live")).elapsed.total_seconds())
+            time.sleep(0.01)
+    # PostgreSQL, a server of its own, may take its time.
+    assert asking.result().status_code in (200, 503)
+    assert max(waits, default=0) < 1
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [("*", True), ("a*c", True), ("abc", True), ("a*b", False), ("*b*", True), ("ab*bc", False), ("a*b*c", True)],
+)
+def test_parts_of_a_pattern_do_not_overlap(client: httpx.Client, pattern: str, expected: bool) -> None:
+    event = {"event_type": "abc", "ts": "2026-01-01T00:00:00Z", "event_data": {"t": "abc"}}
+    assert client.post("/events", json=event).status_code == 201
+    for name in ("event_type_like", "event_data.t_like", "event_data.t_ilike"):
+        assert len(client.get("/events", params={name: pattern}).json()) == expected, name
+
+
+def test_list_has_an_end(asked: httpx.Client) -> None:
+    for body in (
+        {"user_id_in": "," * 10_000},
+        {"user_id_in": ["a"] * 10_001},
+        {"event_data.s_in": ["a"] * 10_001},
+        {"or": f"(user_id.in.({'a,' * 10_000}a))"},
+    ):
+        refused = asked.post("/events/-/query", json=body)
+        assert refused.status_code == 400
+        assert "at most 10000 values" in refused.json()["detail"]

@@ -1,14 +1,18 @@
-"""The pool of PostgreSQL connections: whoever leaves early costs nobody a connection."""
+"""The pool of PostgreSQL connections: whoever leaves early costs nobody a connection. The threads of SQLite: who waits."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import asyncpg
 import pytest
 
+from src.core.errors import ApiError, DatabaseBusy
 from src.db.engines.postgresql_pool import Pool, PoolExhausted
+from src.db.engines.sqlite import READER_THREADS, SqliteDatabase
 from tests.postgres import PostgresServer
+from tests.server import settings_for
 
 
 @asynccontextmanager
@@ -120,3 +124,33 @@ def test_failed_connect_gives_its_place_back() -> None:
                 await made.fetch("SELECT 1", [])
 
     asyncio.run(scenario())
+
+
+async def count_far(database: SqliteDatabase) -> ApiError | None:
+    """Run a statement that takes seconds; what it ended in."""
+    count = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000000) SELECT count(*) FROM n"
+    try:
+        await database.fetch_long(count, ())
+    except database.driver_errors as error:
+        return database.translate(error)
+    return None
+
+
+async def ask_more_than_there_are_threads(path: Path) -> list[ApiError | None]:
+    database = SqliteDatabase(settings_for(f"sqlite:///{path}", statement_timeout_s=1.5, pool_wait_s=0.3))
+    await database.open()
+    try:
+        found = await asyncio.gather(*(count_far(database) for _ in range(READER_THREADS + 1)))
+        rows = await database.fetch("SELECT 1", ())
+        assert [tuple(row) for row in rows] == [(1,)]
+        return found
+    finally:
+        await database.close()
+
+
+def test_long_questions_to_sqlite_wait_for_a_thread_no_longer_than_for_a_connection(tmp_path: Path) -> None:
+    found = asyncio.run(ask_more_than_there_are_threads(tmp_path / "busy.db"))
+    said = sorted(str(error) for error in found)
+    assert all(isinstance(error, DatabaseBusy) for error in found)
+    assert sum("too many long questions" in text for text in said) == 1
+    assert sum("longer than its time limit" in text for text in said) == READER_THREADS

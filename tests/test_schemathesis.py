@@ -1,7 +1,7 @@
 """Schemathesis finds nothing: every check, generated from the OpenAPI document, alone and in sequences.
 
-No check is left out. `schemathesis_hooks.py` says what JSON Schema cannot: cursors are opaque, the key of a
-PUT's body is the one in its path, and documents hold no NUL at any depth.
+No check is left out. `schemathesis_hooks.py` says what JSON Schema cannot: texts with a grammar of their own, the key
+of a PUT's body, NUL at any depth. `schemathesis.toml` says that QUERY is answered, which OpenAPI 3.1 cannot.
 """
 
 import os

@@ -15,6 +15,7 @@ from src.core.tables import Kind
 
 # A group of rows is in memory as JSON, as Python values, as Arrow and compressed, all at once.
 ROWS_PER_GROUP = 4096
+CHARACTERS_PER_GROUP = 4_000_000
 # Arrow's own pool keeps 10 MB more than the system's.
 pa.set_memory_pool(pa.system_memory_pool())
 
@@ -67,11 +68,13 @@ async def _encode(columns: Columns, rows: Rows, make_writer: MakeWriter) -> Asyn
 
 async def _in_groups(rows: Rows) -> AsyncIterator[list[str]]:
     group: list[str] = []
+    size = 0
     async for batch in rows:
         group += batch
-        if len(group) >= ROWS_PER_GROUP:
+        size += sum(map(len, batch))
+        if len(group) >= ROWS_PER_GROUP or size >= CHARACTERS_PER_GROUP:
             yield group
-            group = []
+            group, size = [], 0
     if group:
         yield group
 

@@ -1,11 +1,14 @@
 """Compression of answers: zstd, else gzip, where the client takes it and there is something to gain."""
 
+import re
 import zlib
 from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 import zstandard
+
+_match_weight = re.compile(r"(0(\.\d{0,3})?|1(\.0{0,3})?)\Z", re.ASCII).match
 
 # Below this, a head costs more than a body saves.
 MIN_BYTES = 1024
@@ -29,6 +32,7 @@ class Coding(NamedTuple):
 
     name: bytes
     compressor: Callable[[], Compressor]
+    """Makes what compresses one body; bodies that are sent at the same time must not share it."""
 
     def compress(self, body: bytes) -> bytes:
         """Compress a whole body."""
@@ -36,11 +40,9 @@ class Coding(NamedTuple):
         return compressor.compress(body) + compressor.flush()
 
 
-_zstd = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
-
 # The first that a client takes is used.
 CODINGS = (
-    Coding(b"zstd", _zstd.compressobj),
+    Coding(b"zstd", lambda: zstandard.ZstdCompressor(level=ZSTD_LEVEL).compressobj()),
     Coding(b"gzip", lambda: zlib.compressobj(GZIP_LEVEL, wbits=GZIP_WINDOW)),
 )
 
@@ -61,8 +63,5 @@ def parse_weights(header: bytes) -> list[tuple[str, float]]:
     for item in header.decode("latin-1").split(","):
         name, *parameters = (part.strip().lower() for part in item.split(";"))
         weight = next((part[2:] for part in parameters if part.startswith("q=")), "1")
-        try:
-            found.append((name, float(weight)))
-        except ValueError:
-            found.append((name, 0.0))
+        found.append((name, float(weight) if _match_weight(weight) else 0.0))
     return found

@@ -125,7 +125,7 @@ class Exchange:
         if head := self._head:
             self._head = None
             self.status = head["status"]
-            compress_messages(head, message, self.scope)
+            await compress_messages(head, message, self.scope)
             await self.send_message(head)
         self.bytes_sent += len(message.get("body", b""))
         await self.send_message(message)

@@ -14,6 +14,10 @@ from src.core.errors import Unavailable
 PACKED = (b"image/", b"font/")
 
 
+# Takes a few milliseconds to compress.
+LARGE_BYTES = 512 * 1024
+
+
 class ClientGone(Exception):
     """The client went away, or took nothing for too long, while its answer was being sent."""
 
@@ -32,7 +36,7 @@ async def send_answer(answer: Answer, scope: Scope, send: Send, request_id: str)
     headers: Headers = [*more, (b"x-request-id", request_id.encode()), VARY]
     if status != 204:
         if len(body) >= MIN_BYTES and (coding := coding_for(scope)):
-            body = coding.compress(body)
+            body = await compress(coding, body)
             headers.append((b"content-encoding", coding.name))
         headers.append((b"content-type", media_type))
         headers.append((b"content-length", b"%d" % len(body)))
@@ -41,7 +45,12 @@ async def send_answer(answer: Answer, scope: Scope, send: Send, request_id: str)
     return len(body)
 
 
-def compress_messages(start: Message, body: Message, scope: Scope) -> None:
+async def compress(coding: Coding, body: bytes) -> bytes:
+    """Compress a body; a large one beside other requests."""
+    return coding.compress(body) if len(body) <= LARGE_BYTES else await asyncio.to_thread(coding.compress, body)
+
+
+async def compress_messages(start: Message, body: Message, scope: Scope) -> None:
     """Compress an answer of somebody else in two messages, where that gains something."""
     headers = {name.lower(): value for name, value in start["headers"]}
     content = body.get("body", b"")
@@ -50,7 +59,7 @@ def compress_messages(start: Message, body: Message, scope: Scope) -> None:
     if headers.get(b"content-type", b"").startswith(PACKED):
         return
     if coding := coding_for(scope):
-        body["body"] = coding.compress(content)
+        body["body"] = await compress(coding, content)
         headers |= {b"content-length": b"%d" % len(body["body"]), b"content-encoding": coding.name}
     start["headers"] = [*headers.items(), (b"vary", b"Accept-Encoding")]
 

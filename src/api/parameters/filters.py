@@ -25,6 +25,7 @@ from src.db.queries.statement import Form
 
 SUFFIXES = (*OPERATORS, IS_NULL)
 MAX_PATTERN_LENGTH = 1000
+MAX_LIST_LENGTH = 10_000
 # What the value of a text operator is made of: the texts between the wildcards of a pattern.
 PATTERNS: dict[str, Callable[[str], tuple[str, ...]]] = {
     "like": lambda text: tuple(text.split("*")),
@@ -98,6 +99,8 @@ def parse_filter(table: TableInfo, target: Target, operator: str, name: str, tex
 
 def _split_list(name: str, text: str) -> Sequence["str | Json"]:
     """Read the values of a list: separated by commas, or a JSON array."""
+    if text.count(",") >= MAX_LIST_LENGTH:
+        raise invalid(name, text, f"a list has at most {MAX_LIST_LENGTH} values")
     if not text.startswith("["):
         return text.split(",")
     try:

@@ -3,7 +3,7 @@
 import re
 from typing import NoReturn
 
-from src.api.parameters.filters import SUFFIXES, parse_filter, parse_list_filter
+from src.api.parameters.filters import MAX_LIST_LENGTH, SUFFIXES, parse_filter, parse_list_filter
 from src.api.parameters.targets import need_target, unknown_name
 from src.api.parameters.texts import QUOTED, unquote
 from src.api.parameters.values import invalid
@@ -89,6 +89,8 @@ class _Reader:
         items = [self._read_text(_find_value)]
         while self._skip(","):
             items.append(self._read_text(_find_value))
+            if len(items) > MAX_LIST_LENGTH:
+                raise invalid(self._name, self._text, f"a list has at most {MAX_LIST_LENGTH} values")
         self._expect(")")
         return items
 

@@ -18,7 +18,7 @@ from src.core.errors import (
     SchemaMismatch,
     ValueRefused,
 )
-from src.db.engines.exports import BATCH, FIRST_BATCH, TOOK_TOO_LONG, ExportCutOff, ExportPlaces
+from src.db.engines.exports import FIRST_BATCH, TOOK_TOO_LONG, ExportCutOff, ExportPlaces, next_batch
 from src.db.engines.postgresql_pool import Pool, PoolExhausted
 from src.db.queries.rendering import member_prefix
 from src.db.queries.statement import Dialect, Form, like_pattern
@@ -31,6 +31,7 @@ DIALECT = Dialect(
         Form.LIST: lambda _, values: list(values),
         Form.PATTERN: like_pattern,
         Form.FOLDED_PATTERN: like_pattern,
+        Form.PARTS: like_pattern,
         Form.PATH: lambda _, path: list(path),
         Form.PATHS: lambda _, path: list(path),
         Form.NAME: lambda _, name: member_prefix(name),
@@ -138,7 +139,7 @@ class PostgresqlDatabase:
             while rows := await reading:
                 if asyncio.get_running_loop().time() > deadline:
                     raise ExportCutOff(TOOK_TOO_LONG)
-                reading = asyncio.ensure_future(connection.fetch(f"FETCH {BATCH} FROM export"))
+                reading = asyncio.ensure_future(connection.fetch(f"FETCH {next_batch(rows)} FROM export"))
                 yield rows
         finally:
             reading.cancel()
@@ -187,6 +188,7 @@ def _columns_of_key(error: Any) -> str:
 
 
 TRANSLATIONS: dict[str, Callable[[Any], ApiError]] = {
+    "22003": lambda _: ValueRefused("a number, or the sum of these numbers, is larger than its type"),
     "23505": lambda error: KeyExists(f"a row with this {_columns_of_key(error)} exists already"),
     "23503": lambda error: ReferenceBroken("a foreign key would point nowhere"),
     "23001": lambda error: ReferenceBroken("a foreign key would point nowhere"),

@@ -89,11 +89,16 @@ DIALECT = Dialect(
         Form.LIST: _encode_list,
         Form.PATTERN: _glob_pattern,
         Form.FOLDED_PATTERN: like_pattern,
+        Form.PARTS: lambda _, parts: msgspec.json.encode(parts).decode(),
         Form.PATH: lambda _, path: sqlite_path(path),
         Form.PATHS: lambda _, path: sqlite_paths(path),
         Form.NAME: lambda _, name: name,
     },
 )
+
+
+class ReadersBusy(Exception):
+    """No thread became free in time."""
 
 
 class SqliteDatabase:
@@ -104,6 +109,7 @@ class SqliteDatabase:
         apsw.Error,
         OSError,
         WriterBusy,
+        ReadersBusy,
         ExportCutOff,
         ValueError,
         UnicodeError,
@@ -117,6 +123,7 @@ class SqliteDatabase:
         self._readers: SimpleQueue[apsw.Connection] = SimpleQueue()
         self._threads = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="sqlite-reader")
         self._writer: Writer | None = None
+        self._free_readers = asyncio.Semaphore(READER_THREADS)
         self._exports = ExportPlaces(settings.max_exports)
 
     async def open(self) -> None:
@@ -155,7 +162,16 @@ class SqliteDatabase:
             return await self.fetch_long(sql, arguments)
 
     async def fetch_long(self, sql: str, arguments: Sequence[object]) -> Sequence[Any]:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._fetch_on_thread, sql, arguments)
+        try:
+            async with asyncio.timeout(self._settings.pool_wait_s):
+                await self._free_readers.acquire()
+        except TimeoutError:
+            raise ReadersBusy from None
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, self._fetch_on_thread, sql, arguments)
+        finally:
+            self._free_readers.release()
 
     async def stream(self, sql: str, arguments: Sequence[object]) -> AsyncGenerator[Sequence[Any], None]:
         with self._exports.place():
@@ -211,6 +227,7 @@ TRANSLATIONS: dict[type[BaseException], Callable[[Any], ApiError | None]] = {
     apsw.BusyError: lambda _: DatabaseBusy("the database is locked by another process; try again"),
     apsw.LockedError: lambda _: DatabaseBusy("the database is locked; try again"),
     ExportCutOff: lambda error: DatabaseBusy(str(error)),
+    ReadersBusy: lambda _: DatabaseBusy("too many long questions are being answered; try again"),
     WriterBusy: lambda _: DatabaseBusy("too many writes are waiting; try again"),
     apsw.MismatchError: lambda _: ValueRefused("a value does not fit its column"),
     apsw.TooBigError: lambda _: ValueRefused("a value is too long for its column"),

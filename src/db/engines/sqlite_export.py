@@ -9,7 +9,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 import apsw
 
 from src.core.config import Settings
-from src.db.engines.exports import BATCH, FIRST_BATCH, TOOK_TOO_LONG, ExportCutOff
+from src.db.engines.exports import BATCH_CHARACTERS, FIRST_BATCH, LARGEST_BATCH, TOOK_TOO_LONG, ExportCutOff
 from src.db.engines.sqlite_reader import OPCODES_BETWEEN_CHECKS, open_reader
 
 WATCH_INTERVAL_S = 0.5
@@ -36,7 +36,7 @@ async def export(path: Path, settings: Settings, sql: str, arguments: Sequence[o
         reading = loop.run_in_executor(thread, reader.next_rows, FIRST_BATCH)
         try:
             while rows := await reading:
-                reading = loop.run_in_executor(thread, reader.next_rows, BATCH)
+                reading = loop.run_in_executor(thread, reader.next_rows, LARGEST_BATCH)
                 yield rows
         finally:
             watching.cancel()
@@ -53,6 +53,15 @@ async def _watch(reader: "_Reader") -> None:
         reader.check_limits()
         if reader.reason:
             await asyncio.to_thread(reader.close)
+
+
+def _take(rows: Iterator[Sequence[str]], count: int) -> Iterator[Sequence[str]]:
+    size = 0
+    for row in islice(rows, count):
+        yield row
+        size += len(row[0])
+        if size > BATCH_CHARACTERS:
+            return
 
 
 class _Reader:
@@ -72,7 +81,7 @@ class _Reader:
         self._cursor: Any = None
 
     def next_rows(self, count: int) -> Rows:
-        """Read the next rows; none at the end.
+        """Read the next rows, fewer than `count` where they are long; none at the end.
 
         Raises:
             ExportCutOff: a limit was passed.
@@ -84,7 +93,7 @@ class _Reader:
             try:
                 if self._cursor is None:
                     self._cursor = self._open()
-                return list(islice(self._cursor, count))
+                return list(_take(self._cursor, count))
             except apsw.InterruptError as error:
                 raise ExportCutOff(self.reason or TOOK_TOO_LONG) from error
 

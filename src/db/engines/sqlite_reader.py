@@ -4,11 +4,10 @@ from pathlib import Path
 
 import apsw
 
-from src.db.queries.measures import BUCKET_FUNCTION
-from src.db.time_buckets import time_bucket
+from src.db.engines.sqlite_functions import add_functions
 
 BUSY_TIMEOUT_MS = 5000
-OPCODES_BETWEEN_CHECKS = 500
+OPCODES_BETWEEN_CHECKS = 200
 
 
 def open_reader(path: Path) -> apsw.Connection:
@@ -16,5 +15,5 @@ def open_reader(path: Path) -> apsw.Connection:
     connection = apsw.Connection(str(path), statementcachesize=500)
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
     connection.execute("PRAGMA query_only = on")
-    connection.create_scalar_function(BUCKET_FUNCTION, time_bucket, 3, deterministic=True)
+    add_functions(connection)
     return connection

@@ -57,6 +57,26 @@ class IsLikeFolded(Expression):
         return rf"{text} LIKE {pattern} ESCAPE '\'"
 
 
+# What the SQLite engine calls the function that matches long texts.
+MATCH_FUNCTION = "text_matches"
+
+
+class MatchesText(Expression):
+    """The same two, for texts of any length: the placeholder carries `Form.PARTS`."""
+
+    def __init__(self, text: ColumnElement[Any], parts: ColumnElement[Any], *, is_folded: bool) -> None:
+        self.is_folded = is_folded
+        super().__init__(text, parts)
+
+    def postgresql(self, text: str, pattern: str) -> str:
+        return f'{text} COLLATE "C" {"ILIKE" if self.is_folded else "LIKE"} {pattern}'
+
+    def sqlite(self, text: str, parts: str) -> str:
+        return f"{MATCH_FUNCTION}({text}, {parts}, {int(self.is_folded)})"
+
+
+PATTERNS = (Form.PATTERN, Form.FOLDED_PATTERN)
+
 Build = Callable[[ColumnElement[Any], ColumnElement[Any]], ColumnElement[Any]]
 
 
@@ -104,6 +124,9 @@ class FilterShape(NamedTuple):
         if self.operator in NULL_TESTS:
             return NULL_TESTS[self.operator](target)
         operator = OPERATORS[self.operator]
+        if self.target.is_inside and operator.form in PATTERNS:
+            parts = parameters.take(Kind.TEXT, Form.PARTS)
+            return MatchesText(target, parts, is_folded=operator.form is Form.FOLDED_PATTERN)
         kind = Kind.TEXT if self.kind is Kind.JSON else self.kind
         return operator.build(target, parameters.take(kind, operator.form))
 

@@ -52,16 +52,28 @@ class Function(NamedTuple):
     """From the kind of its column to the kind of its result."""
 
 
+# What the SQLite engine calls the function that refuses infinity.
+FINITE_FUNCTION = "check_finite"
+
+
+class Finite(Expression):
+    """A sum of doubles that is one; PostgreSQL refuses a larger one by itself, SQLite would answer infinity."""
+
+    def postgresql(self, number: str) -> str:
+        return number
+
+    def sqlite(self, number: str) -> str:
+        return f"{FINITE_FUNCTION}({number})"
+
+
 def _sum(column: ColumnElement[Any], kind: Kind) -> ColumnElement[Any]:
     # PostgreSQL's sum of integers knows no bound; past 64 bits both refuse.
-    return cast(func.sum(column), BigInteger()) if kind is Kind.INTEGER else func.sum(column)
+    return cast(func.sum(column), BigInteger()) if kind is Kind.INTEGER else Finite(func.sum(column))
 
 
 def _avg(column: ColumnElement[Any], kind: Kind) -> ColumnElement[Any]:
-    if kind is Kind.INTEGER:
-        # The nearest double, where PostgreSQL's own average of integers has 16 digits.
-        return cast(_sum(column, kind), Double()) / func.count(column)
-    return cast(func.avg(column), Double())
+    # PostgreSQL's own average has 16 digits for integers, and for doubles it adds up squares, which may not fit.
+    return cast(_sum(column, kind), Double()) / func.count(column)
 
 
 FUNCTIONS: dict[str, Function] = {

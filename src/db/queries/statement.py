@@ -45,6 +45,8 @@ class Form(Enum):
     """The texts between the wildcards of a pattern, in order."""
     FOLDED_PATTERN = auto()
     """The same, for a match that takes ASCII letters of either case."""
+    PARTS = auto()
+    """The texts between the wildcards, for a match with a text that may be long."""
     PATH = auto()
     """The members that lead to a value inside a JSON document."""
     PATHS = auto()
