@@ -1,4 +1,4 @@
-"""The pool of PostgreSQL connections: whoever leaves early costs nobody a connection. The threads of SQLite: who waits."""
+"""The pool of PostgreSQL connections: whoever leaves early costs nobody a connection; and who waits for SQLite."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable

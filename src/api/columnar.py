@@ -3,6 +3,7 @@
 import asyncio
 import io
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -14,10 +15,8 @@ from src.api.formats import NULL, Columns, Rows, document_text, row_decoder
 from src.core.tables import Kind
 
 # A group of rows is in memory as JSON, as Python values, as Arrow and compressed, all at once.
-ROWS_PER_GROUP = 4096
+ROWS_PER_GROUP = 2048
 CHARACTERS_PER_GROUP = 4_000_000
-# Arrow's own pool keeps 10 MB more than the system's.
-pa.set_memory_pool(pa.system_memory_pool())
 
 TYPES: dict[Kind, Any] = {
     Kind.TEXT: pa.string(),
@@ -58,11 +57,14 @@ async def _encode(columns: Columns, rows: Rows, make_writer: MakeWriter) -> Asyn
     writer = make_writer(pa.PythonFile(sink, mode="w"), schema)
     # The head of a Parquet file is written at once, that of an Arrow stream with its first rows.
     yield sink.take()
-    async for texts in _in_groups(rows):
-        # Arrow works without the interpreter's lock; other requests go on meanwhile.
-        await asyncio.to_thread(_write, writer, columns, schema, decode, texts)
-        yield sink.take()
-    await asyncio.to_thread(writer.close)
+    loop = asyncio.get_running_loop()
+    # Arrow works without the interpreter's lock, so other requests go on meanwhile. One thread for all groups: what
+    # each thread once allocated, it keeps.
+    with ThreadPoolExecutor(1, thread_name_prefix="columnar") as thread:
+        async for texts in _in_groups(rows):
+            await loop.run_in_executor(thread, _write, writer, columns, schema, decode, texts)
+            yield sink.take()
+        await loop.run_in_executor(thread, writer.close)
     yield sink.take()
 
 

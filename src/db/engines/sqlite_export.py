@@ -21,7 +21,7 @@ from src.core.config import Settings
 from src.db.engines.exports import BATCH_CHARACTERS, FIRST_BATCH, LARGEST_BATCH, TOOK_TOO_LONG, ExportCutOff
 from src.db.engines.sqlite_reader import OPCODES_BETWEEN_CHECKS, open_reader
 
-WATCH_INTERVAL_S = 0.5
+WATCH_INTERVAL_S = 0.1
 LOG_GREW = "the export was too slow beside so many writes; ask for less, or when less is written"
 
 Rows = Sequence[Any]
