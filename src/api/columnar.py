@@ -100,13 +100,11 @@ def _array(kind: Kind, column: tuple[Any, ...]) -> pa.Array:
         return pa.array(column, pa.string())
     if kind is Kind.JSON:
         return pa.array([None if value == NULL else document_text(value) for value in column], pa.string())
-    numbers = msgspec.json.decode(b"[" + b",".join(map(bytes, column)) + b"]")
-    return pa.array(
-        [None if value is None else float(value) for value in numbers]
-        if kind in (Kind.DOUBLE, Kind.NUMERIC)
-        else numbers,
-        TYPES[kind],
-    )
+    decoded = msgspec.json.decode(b"[" + b",".join(map(bytes, column)) + b"]")
+    if TYPES[kind] == pa.float64():
+        # A double without a fraction is an integer in JSON.
+        decoded = [None if value is None else float(value) for value in decoded]
+    return pa.array(decoded, TYPES[kind])
 
 
 class _Sink(io.RawIOBase):

@@ -46,24 +46,23 @@ async def encode_ndjson(_: Columns, rows: Rows) -> AsyncIterator[bytes]:
         yield (text + "\n").encode()
 
 
-async def encode_csv(columns: Columns, rows: Rows) -> AsyncIterator[bytes]:
+def encode_csv(columns: Columns, rows: Rows) -> AsyncIterator[bytes]:
     """RFC 4180 with a head line; null is empty, an empty text is two quotes."""
-    yield _line(_quote(name) for name, _ in columns)
-    writer = RowWriter(columns, _quote)
-    async for batch in rows:
-        yield writer.write(batch)
+    return _write_csv(columns, rows, _quote)
 
 
-async def encode_csv_for_excel(columns: Columns, rows: Rows) -> AsyncIterator[bytes]:
+def encode_csv_for_excel(columns: Columns, rows: Rows) -> AsyncIterator[bytes]:
     """CSV that a spreadsheet opens as it is: marked as UTF-8, and no cell is taken for a formula."""
-    yield b"\xef\xbb\xbf" + _line(_quote(_defuse(name)) for name, _ in columns)
-    writer = RowWriter(columns, lambda text: _quote(_defuse(text)))
+    return _write_csv(columns, rows, lambda text: _quote(_defuse(text)), mark=b"\xef\xbb\xbf")
+
+
+async def _write_csv(
+    columns: Columns, rows: Rows, quote: Callable[[str], str], mark: bytes = b""
+) -> AsyncIterator[bytes]:
+    yield mark + (",".join(quote(name) for name, _ in columns) + "\r\n").encode()
+    writer = RowWriter(columns, quote)
     async for batch in rows:
         yield writer.write(batch)
-
-
-def _line(cells: Iterator[str]) -> bytes:
-    return (",".join(cells) + "\r\n").encode()
 
 
 _needs_quotes = re.compile(r'[",\r\n]').search

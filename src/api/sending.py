@@ -12,8 +12,6 @@ from src.core.errors import Unavailable
 
 # Already compressed inside.
 PACKED = (b"image/", b"font/")
-
-
 # Takes a few milliseconds to compress.
 LARGE_BYTES = 512 * 1024
 

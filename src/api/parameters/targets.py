@@ -35,8 +35,8 @@ def find_target(table: TableInfo, name: str) -> Target | None:
     return Target(column, _parse_path(name[len(column) + 1 :]))
 
 
-def need_target(table: TableInfo, parameter: str, name: str, *more: str) -> Target:
-    """What a name in the value of a parameter means; `more` are names that stand there beside columns.
+def need_target(table: TableInfo, parameter: str, name: str) -> Target:
+    """What a name in the value of a parameter means.
 
     Raises:
         UnknownName: nothing.
@@ -49,7 +49,7 @@ def need_target(table: TableInfo, parameter: str, name: str, *more: str) -> Targ
             f"{parameter}: {shortened(name)}: {error}", (Problem("query", parameter, str(error)),)
         ) from None
     if target is None:
-        raise unknown_name(parameter, name, [*table.by_name, *more])
+        raise unknown_name(parameter, name, list(table.by_name))
     return target
 
 

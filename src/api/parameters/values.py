@@ -84,10 +84,15 @@ def parse_count(text: str) -> int:
 
 
 def parse_flag(name: str, text: str) -> bool:
-    """Read `true` or `false`."""
-    if text not in ("true", "false"):
-        raise invalid(name, text, "takes true or false")
-    return text == "true"
+    """Read `true` or `false`.
+
+    Raises:
+        InvalidRequest: it is neither.
+    """
+    try:
+        return _parse_boolean(text)
+    except ValueError as error:
+        raise invalid(name, text, str(error)) from None
 
 
 def _parse_integer(text: str) -> int:

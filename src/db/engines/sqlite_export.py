@@ -9,7 +9,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -77,7 +77,7 @@ class _Reader:
         self._turn = threading.Lock()
         self._connection: apsw.Connection | None = open_reader(path)
         self._connection.set_progress_handler(self._is_at_end, OPCODES_BETWEEN_CHECKS)
-        self._open: Callable[[], Any] = lambda: self._connection and self._connection.execute(sql, arguments)
+        self._statement = sql, arguments
         self._cursor: Any = None
 
     def next_rows(self, count: int) -> Rows:
@@ -92,7 +92,7 @@ class _Reader:
                 raise ExportCutOff(self.reason or TOOK_TOO_LONG)
             try:
                 if self._cursor is None:
-                    self._cursor = self._open()
+                    self._cursor = self._connection.execute(*self._statement)
                 return list(_take(self._cursor, count))
             except apsw.InterruptError as error:
                 raise ExportCutOff(self.reason or TOOK_TOO_LONG) from error

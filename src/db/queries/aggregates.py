@@ -11,7 +11,7 @@ from sqlalchemy.sql.expression import FromClause
 
 from src.core.tables import Kind, TableInfo
 from src.db.queries.documents import DocumentKey, Seen, TargetShape, WholeKey
-from src.db.queries.filters import ConditionShape, collect_values, shape_of
+from src.db.queries.filters import ConditionShape, collect_values, passing, shape_of
 from src.db.queries.measures import FUNCTIONS, UTC_NAME, Bucket
 from src.db.queries.query import Aggregation, GroupOrder, names_of
 from src.db.queries.rendering import SOURCE, ComposedRow, Member
@@ -102,7 +102,7 @@ class AggregateShape:
     def _inputs(self, parameters: Parameters) -> FromClause:
         """Per row that passes every filter what its group is (`g0`, ...) and what is measured of it (`m0`, ...)."""
         source = sql_table(self.table)
-        conditions = [condition.build(source, parameters) for condition in self.filters]
+        rows = passing(select(), self.table, self.filters, parameters)
         zone = None if self.is_utc else parameters.take(Kind.TEXT)
         columns: list[ColumnElement[Any]] = []
         for index, group in enumerate(self.groups):
@@ -117,7 +117,7 @@ class AggregateShape:
                 seen = Seen.SCALAR if measure.function == "count" else Seen.NUMBER
                 (value,) = measure.target.build(source, parameters, seen)
                 columns.append(value.label(f"m{index}"))
-        return select(*columns or [sql_table(self.table).c[self.table.key]]).where(*conditions).subquery("inputs")
+        return rows.add_columns(*columns or [source.c[self.table.key]]).subquery("inputs")
 
     def _measured(self, inputs: FromClause) -> Select[Any]:
         keys = [column for column in inputs.c if column.name.startswith("g")] if self.groups else []

@@ -10,7 +10,7 @@ from sqlalchemy.sql import ClauseElement, Select
 from src.core.tables import Kind, SortTerm, TableInfo
 from src.db.queries import selection
 from src.db.queries.aggregates import AggregateShape
-from src.db.queries.filters import ConditionShape, collect_values, shape_of
+from src.db.queries.filters import ConditionShape, collect_values, passing, shape_of
 from src.db.queries.paging import CursorShape, Walk
 from src.db.queries.query import EVERYTHING, Aggregation, Condition, Query, Selection
 from src.db.queries.selection import WHOLE_ROW, SelectionShape
@@ -86,13 +86,6 @@ def _shapes_of(conditions: tuple[Condition, ...]) -> tuple[ConditionShape, ...]:
     return tuple(map(shape_of, conditions))
 
 
-def _passing(
-    rows: Select[Any], table: TableInfo, conditions: tuple[ConditionShape, ...], parameters: Parameters
-) -> Select[Any]:
-    """Those of the rows of a table that pass every filter."""
-    return rows.where(*(condition.build(sql_table(table), parameters) for condition in conditions))
-
-
 @dataclass(frozen=True, slots=True)
 class RowShape:
     """One row by its key.
@@ -121,7 +114,7 @@ class PageShape:
     selection: SelectionShape
 
     def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
-        rows = _passing(select(sql_table(self.table)), self.table, self.filters, parameters)
+        rows = passing(select(sql_table(self.table)), self.table, self.filters, parameters)
         rows = self._page(rows, parameters, dialect)
         return self.selection.render_with_place(rows, self.table, parameters, self.sort)
 
@@ -144,7 +137,7 @@ class ExportShape:
 
     def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
         rows = Walk(self.table, self.sort).in_order(
-            _passing(select(sql_table(self.table)), self.table, self.filters, parameters)
+            passing(select(sql_table(self.table)), self.table, self.filters, parameters)
         )
         return self.selection.render(rows, self.table, parameters)
 
@@ -158,7 +151,7 @@ class CountShape:
 
     def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
         source = sql_table(self.table)
-        return _passing(select(func.count()).select_from(source), self.table, self.filters, parameters)
+        return passing(select(func.count()).select_from(source), self.table, self.filters, parameters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,4 +163,4 @@ class KeysShape:
 
     def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
         source = sql_table(self.table)
-        return _passing(select(source.c[self.table.key]), self.table, self.filters, parameters)
+        return passing(select(source.c[self.table.key]), self.table, self.filters, parameters)

@@ -4,15 +4,15 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple, Union
 
-from sqlalchemy import and_, not_, or_
+from sqlalchemy import Select, and_, not_, or_
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.expression import FromClause
 
-from src.core.tables import Kind
+from src.core.tables import Kind, TableInfo
 from src.db.queries.documents import SEEN_AS, Seen, TargetShape
 from src.db.queries.expressions import Expression
 from src.db.queries.query import Condition, Filter, Junction, Target
-from src.db.queries.statement import Form, Parameters
+from src.db.queries.statement import Form, Parameters, sql_table
 
 
 class IsOneOf(Expression):
@@ -85,8 +85,6 @@ class Operator(NamedTuple):
 
     build: Build
     form: Form = Form.VALUE
-    is_for_text: bool = False
-    """Whether only text is compared so."""
 
 
 OPERATORS: dict[str, Operator] = {
@@ -98,10 +96,10 @@ OPERATORS: dict[str, Operator] = {
     "lt": Operator(lambda column, value: column < value),
     "in": Operator(IsOneOf, Form.LIST),
     "nin": Operator(IsNoneOf, Form.LIST),
-    "like": Operator(IsLike, Form.PATTERN, is_for_text=True),
-    "ilike": Operator(IsLikeFolded, Form.FOLDED_PATTERN, is_for_text=True),
-    "contains": Operator(IsLike, Form.PATTERN, is_for_text=True),
-    "startswith": Operator(IsLike, Form.PATTERN, is_for_text=True),
+    "like": Operator(IsLike, Form.PATTERN),
+    "ilike": Operator(IsLikeFolded, Form.FOLDED_PATTERN),
+    "contains": Operator(IsLike, Form.PATTERN),
+    "startswith": Operator(IsLike, Form.PATTERN),
 }
 # Its value decides what SQL it is, so it is two operators inside.
 IS_NULL = "isnull"
@@ -178,6 +176,14 @@ def collect_values(conditions: Iterable[Condition]) -> list[object]:
         if condition.operator not in NULL_TESTS:
             values.append(condition.value)
     return values
+
+
+def passing(
+    rows: Select[Any], table: TableInfo, conditions: Iterable[ConditionShape], parameters: Parameters
+) -> Select[Any]:
+    """Those of the rows of a table that pass every filter."""
+    source = sql_table(table)
+    return rows.where(*(condition.build(source, parameters) for condition in conditions))
 
 
 def is_null(target: Target, *, answer: bool) -> Filter:
