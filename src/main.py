@@ -15,7 +15,7 @@ from src.api.documentation import INTRODUCTION, describe
 from src.api.envelope import Envelope
 from src.api.errors import answer_http_exception, answer_invalid_request
 from src.api.readiness import Readiness
-from src.api.routes import crud_routes, health
+from src.api.routes import batch, crud_routes, health
 from src.core.config import Settings, load_settings
 from src.core.logging import configure_logging
 from src.db.connection import connect
@@ -44,7 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
             allow_headers=["*"],
             expose_headers=[
                 *("Link", "Location", "X-Request-ID", "Retry-After"),
-                *("X-Total-Count", "Preference-Applied", "Content-Disposition"),
+                *("X-Total-Count", "Preference-Applied", "Content-Disposition", "ETag"),
             ],
         )
         middleware.insert(0, cors)
@@ -60,7 +60,6 @@ def create_app(settings: Settings) -> FastAPI:
         max_body_size=None,  # the envelope and `read_body` limit bodies, and answer with a problem document
     )
     app.state.settings = settings
-    app.state.max_body_bytes = settings.max_body_bytes
     app.state.draining = False
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     app.add_exception_handler(HTTPException, answer_http_exception)
@@ -70,6 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(crud_routes.sessions_router)
     app.include_router(crud_routes.recordings_router)
     app.include_router(crud_routes.algos_router)
+    app.include_router(batch.batch_router)
     app.include_router(health.health_router)
     return app
 

@@ -51,7 +51,7 @@ BODIES = {
     "comment": b'{"event_type": "tap" /* no */}',
     "text after the object": event() + b"x",
     "two objects": event() + event(),
-    "an array": b"[" + event() + b"]",
+    "an array of no rows": b"[" + event() + b",7]",
     "a string": b'"tap"',
     "a number": b"1",
     "null": b"null",
@@ -248,7 +248,7 @@ def test_bad_query_is_refused(untouched: httpx.Client, query: str) -> None:
 @pytest.mark.parametrize("path", ["/users/ada", "/events/01994d5e-6f1c-7c3a-9d5b-3f2a1b0c4d5e"])
 @pytest.mark.parametrize("method", ["GET", "DELETE", "PUT"])
 def test_parameter_of_a_row_is_refused(untouched: httpx.Client, method: str, path: str) -> None:
-    assert_refused(untouched.request(method, f"{path}?cascade=true", json=None if method != "PUT" else {}))
+    assert_refused(untouched.request(method, f"{path}?cascades=true", json=None if method != "PUT" else {}))
 
 
 @pytest.mark.parametrize(

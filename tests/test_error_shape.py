@@ -22,7 +22,7 @@ SECRET = "canary-4711"
         ("GET", "/users?size=0", 400, "Bad Request"),
         ("GET", "/users/nobody", 404, "Not Found"),
         ("GET", "/nothing", 404, "Not Found"),
-        ("PATCH", "/users", 405, "Method Not Allowed"),
+        ("PUT", "/users", 405, "Method Not Allowed"),
         ("POST", "/users", 415, "Unsupported Media Type"),
     ],
 )

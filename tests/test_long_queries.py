@@ -105,7 +105,7 @@ def test_other_bodies_are_refused(asked: httpx.Client) -> None:
 
 def test_options_say_what_a_list_takes(asked: httpx.Client) -> None:
     allowed = asked.options("/events").headers
-    assert set(allowed["allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "POST", "QUERY"}
+    assert set(allowed["allow"].split(", ")) == {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "QUERY"}
     assert allowed["accept-query"] == '"application/json", "application/x-www-form-urlencoded"'
     assert set(asked.options("/events/-/query").headers["allow"].split(", ")) == {"OPTIONS", "POST"}
     assert asked.get("/events/-/query").status_code == 405

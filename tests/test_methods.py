@@ -14,12 +14,13 @@ from src.main import create_app
 from tests.server import serving, settings_for
 
 ROUTES = {
-    "/users": "GET, HEAD, OPTIONS, POST, QUERY",
-    "/users/ada": "DELETE, GET, HEAD, OPTIONS, PUT",
-    "/events": "GET, HEAD, OPTIONS, POST, QUERY",
+    "/users": "DELETE, GET, HEAD, OPTIONS, PATCH, POST, QUERY",
+    "/users/ada": "DELETE, GET, HEAD, OPTIONS, PATCH, PUT",
+    "/events": "DELETE, GET, HEAD, OPTIONS, PATCH, POST, QUERY",
+    "/batch": "OPTIONS, POST",
     "/events/-/query": "OPTIONS, POST",
     "/events/-/aggregate": "GET, HEAD, OPTIONS, QUERY",
-    "/events/01994d5e-6f1c-7c3a-9d5b-3f2a1b0c4d5e": "DELETE, GET, HEAD, OPTIONS, PUT",
+    "/events/01994d5e-6f1c-7c3a-9d5b-3f2a1b0c4d5e": "DELETE, GET, HEAD, OPTIONS, PATCH, PUT",
     "/health": "GET, HEAD, OPTIONS",
     "/health/live": "GET, HEAD, OPTIONS",
     "/health/ready": "GET, HEAD, OPTIONS",
@@ -66,7 +67,7 @@ def test_every_row_route_is_found_by_the_index() -> None:
     app = create_app(settings_for("sqlite:///unused.db"))
     index = RouteIndex(app.routes)
     routes = [route for route in iter_route_contexts(app.routes) if isinstance(route.original_route, DirectRoute)]
-    assert len(routes) == 5 * 9 + 3
+    assert len(routes) == 5 * 12 + 4
     for route in routes:
         path = (route.path or "").replace("{", "").replace("}", "")
         resource, key = index.find({"type": "http", "path": path})

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cache
+from graphlib import TopologicalSorter
 
 from src.core.models import TableModels
 from src.core.tables import Relation, TableInfo
@@ -57,3 +58,27 @@ def relations_of(table: TableInfo) -> Mapping[str, Relation]:
                     relations[name] = Relation(name, other, key.referred_column, key.column, is_list=True)
                     taken.add(name)
     return relations
+
+
+@cache
+def carriers_of(table: TableInfo) -> Mapping[str, TableInfo]:
+    """The other tables whose rows carry a key of this table, in a column of the same name.
+
+    A table that refers to another one of them comes before it, so that rows can be deleted in this order.
+    """
+    carriers = {
+        name: models.info
+        for name, models in MODEL_MAP.items()
+        if name != table.name and table.key in models.info.by_name
+    }
+    order = TopologicalSorter(
+        {
+            name: [other for other, info in carriers.items() if other != name and _refers(info, name)]
+            for name in carriers
+        }
+    )
+    return {name: carriers[name] for name in order.static_order()}
+
+
+def _refers(table: TableInfo, name: str) -> bool:
+    return any(reference.referred_table == name for reference in table.foreign_keys)

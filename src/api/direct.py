@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
-from src.api.http import QUERY_TYPES, Answer, Request, StreamedAnswer
+from src.api.http import PATCH_TYPES, QUERY_TYPES, Answer, Request, StreamedAnswer
 from src.api.sending import StreamSender, send_answer
 from src.core.errors import MethodNotAllowed
 
@@ -27,8 +27,13 @@ class Documented(NamedTuple):
     default: Any = Parameter.empty
 
 
-def documented(handler: Handler, name: str, parameters: Mapping[str, Documented], doc: str) -> Callable[..., Any]:
-    """Make the endpoint that FastAPI reads for the OpenAPI document; the handler is what answers."""
+def documented(
+    handler: Handler, name: str, parameters: Mapping[str, Documented], doc: str, *, is_for_rows: bool = False
+) -> Callable[..., Any]:
+    """Make the endpoint that FastAPI reads for the OpenAPI document; the handler is what answers.
+
+    One that `is_for_rows` asks nothing but the request's database, and may be a part of a batch.
+    """
 
     async def endpoint(**_: Any) -> None:
         raise NotImplementedError("a direct route answers by its handler")
@@ -36,6 +41,7 @@ def documented(handler: Handler, name: str, parameters: Mapping[str, Documented]
     endpoint.__name__ = name
     endpoint.__doc__ = doc
     endpoint.handler = handler  # type: ignore[attr-defined]
+    endpoint.is_for_rows = is_for_rows  # type: ignore[attr-defined]
     endpoint.__signature__ = Signature(  # type: ignore[attr-defined]
         [
             Parameter(name, Parameter.KEYWORD_ONLY, annotation=parameter.annotation, default=parameter.default)
@@ -68,6 +74,7 @@ class Resource(NamedTuple):
     template: str
     handlers: dict[str, Handler]
     allow: str
+    is_for_rows: bool = False
 
 
 NOTHING: tuple[Resource | None, str] = (None, "")
@@ -111,10 +118,19 @@ class RouteIndex:
             raise TypeError(f"{path}: dependencies are not run on a direct route; check in its handler instead")
         prefix, _, last = path.rpartition("/")
         index: dict[str, Any] = self._rows if last.startswith("{") else self._tables
-        resource = index.setdefault(prefix if last.startswith("{") else path, Resource(path, {}, ""))
+        new = Resource(path, {}, "", route.endpoint.is_for_rows)  # type: ignore[union-attr]
+        resource = index.setdefault(prefix if last.startswith("{") else path, new)
         if resource is not None:
             for method in route.methods or ():
                 resource.handlers.setdefault(method, handler)
+
+
+def index_of(app: Any) -> RouteIndex:
+    """The direct routes of an application, which are collected once."""
+    index: RouteIndex | None = getattr(app.state, "route_index", None)
+    if index is None:
+        index = app.state.route_index = RouteIndex(app.routes)
+    return index
 
 
 def _completed(resource: Resource) -> Resource:
@@ -128,11 +144,14 @@ def _completed(resource: Resource) -> Resource:
     if "QUERY" in handlers:
         # RFC 10008: which bodies a query may have.
         headers.append((b"accept-query", b", ".join(b'"%s"' % media_type for media_type in QUERY_TYPES)))
+    if "PATCH" in handlers:
+        # RFC 5789: which patches are understood.
+        headers.append((b"accept-patch", b", ".join(PATCH_TYPES)))
 
     async def options(_: Request) -> Answer:
         return Answer(204, headers=tuple(headers))
 
-    return Resource(resource.template, {**handlers, "OPTIONS": options}, allow)
+    return resource._replace(handlers={**handlers, "OPTIONS": options}, allow=allow)
 
 
 def find_handler(resource: Resource, method: str) -> Handler:

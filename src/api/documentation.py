@@ -1,6 +1,6 @@
 """What the OpenAPI document says of a table's answers: bodies, headers, errors."""
 
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -26,6 +26,10 @@ A suffix says how to compare:
 
 All filters hold together; `or`, `and`, `not.or` and `not.and` take trees of them:
 `or=(user_id.eq.ada,and(ts.gte.2026-01-01,log_level.eq.error))`.
+
+**Writing.** PATCH takes a JSON merge patch. `ETag` and `If-Match` keep two writers from overwriting each other. POST
+takes an array, lines of JSON or a CSV too, all rows or none; PATCH and DELETE with filters change many; `POST /batch`
+carries out many requests in one transaction.
 
 **Pages** have up to 100 rows; follow the `Link` of an answer to the next. All formats but JSON have all rows at once.
 
@@ -53,6 +57,41 @@ class ProblemDocument(BaseModel):
     errors: list[ProblemItem] | None = Field(default=None, description="One item per thing that is wrong.")
 
 
+class Count(BaseModel):
+    """How many rows a request has written."""
+
+    count: int = Field(ge=0, examples=[12])
+
+
+class BatchPart(BaseModel):
+    """One request of a batch."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = Field(examples=["POST"])
+    url: str = Field(description="A path of this service, with its parameters.", examples=["/users"])
+    headers: dict[str, str] = Field(
+        default={}, description="`Accept`, `Content-Type`, `If-Match`, `If-None-Match`, `Prefer`.", examples=[{}]
+    )
+    body: Any = Field(default=None, examples=[{"user_id": "ada"}])
+
+
+class Batch(BaseModel):
+    """Requests that are carried out together."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    requests: list[BatchPart] = Field(max_length=100)
+
+
+class PartAnswer(BaseModel):
+    """What one request of a batch answers."""
+
+    status: int = Field(examples=[201])
+    headers: dict[str, str] = Field(examples=[{"Location": "/users/ada"}])
+    body: Any = Field(examples=[{"user_id": "ada"}])
+
+
 class Group(BaseModel):
     """One group of rows: its members are named as `group` and `select` name them."""
 
@@ -70,6 +109,12 @@ REQUEST_ID_HEADER = {
 }
 RETRY_AFTER_HEADER = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}}}
 LOCATION_HEADER = {"Location": {"description": "The address of the row.", "schema": {"type": "string"}}}
+ETAG_HEADER = {
+    "ETag": {
+        "description": "Another one for every other byte of the row; send it back in `If-Match` or `If-None-Match`.",
+        "schema": {"type": "string"},
+    }
+}
 LINK_HEADER = {
     "Link": {
         "description": "`first`, `prev` and `next` page (RFC 8288); follow `next` to read everything once.",
@@ -99,8 +144,9 @@ DESCRIPTIONS = {
     404: "No row has this key.",
     405: "The path does not allow this method; `Allow` says which it does.",
     409: "Another row stands in the way: the key exists, a referred row is missing, or rows refer to this one.",
+    412: "The row is not, or not any more, the one that `If-Match` or `If-None-Match` says.",
     413: "The body is larger than its limit.",
-    415: "The body is not JSON in UTF-8.",
+    415: "The body is of a media type that is not read here, or not in UTF-8.",
     500: "A defect of the service; it has been logged.",
     503: "The database is away or busy; the request may be sent again after `Retry-After` seconds.",
 }
@@ -125,6 +171,10 @@ def success(
     """The good answer of an operation, for `responses=`; `content` are media types beside JSON."""
     answer: dict[str, Any] = {"description": description, "headers": REQUEST_ID_HEADER | (headers or {})}
     return {status: answer | ({"content": content} if content else {})}
+
+
+NOT_MODIFIED = success(304, "The row is still the one that is known.", ETAG_HEADER)
+NO_CONTENT = success(204, "Done; `Prefer: return=minimal` wants no body.")
 
 
 def describe(app: FastAPI) -> dict[str, Any]:

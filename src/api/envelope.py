@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from src.api.direct import Resource, RouteIndex, find_handler
+from src.api.direct import find_handler, index_of
 from src.api.errors import DEFECT, answer_error, answer_status
 from src.api.http import Answer, Request, StreamedAnswer, check_length
 from src.api.sending import StreamSender, compress_messages, is_cut_off, send_answer
@@ -27,21 +27,22 @@ class Envelope:
         self._app = app
         self._max_body_bytes = max_body_bytes
         self._requests = requests
-        self._index: RouteIndex | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 # By now all routes are there; one that cannot be served stops the start.
-                self._index = RouteIndex(scope["app"].routes)
+                index_of(scope["app"])
             await self._app(scope, receive, send)
             return
         began = perf_counter()
         exchange = Exchange(scope, send)
         try:
-            exchange.open(self._max_body_bytes)
-            resource, key = self._find(scope)
+            declared = exchange.open()
+            resource, key = index_of(scope["app"]).find(scope)
             if resource is None:
+                # Direct routes know how large their bodies may be.
+                check_length(declared, self._max_body_bytes)
                 await self._app(scope, receive, exchange.send)
             else:
                 exchange.route = resource.template
@@ -64,11 +65,6 @@ class Envelope:
             if self._requests:
                 self._requests.write(exchange.log_fields(began))
 
-    def _find(self, scope: Scope) -> tuple[Resource | None, str]:
-        if self._index is None:
-            self._index = RouteIndex(scope["app"].routes)
-        return self._index.find(scope)
-
 
 class Exchange:
     """One request and its answer, as far as it went."""
@@ -84,8 +80,8 @@ class Exchange:
         self.bytes_sent = 0
         self._head: Message | None = None
 
-    def open(self, max_body_bytes: int) -> None:
-        """Take the client's id of the request or make one, and refuse a body that is declared too large."""
+    def open(self) -> bytes:
+        """Take the client's id of the request or make one; the declared length of the body."""
         declared = b""
         for name, value in self.scope["headers"]:
             if name == b"x-request-id":
@@ -95,8 +91,7 @@ class Exchange:
                 declared = value
         self.request_id = self.request_id or new_uuid()
         self.scope["request_id"] = self.request_id
-        if declared:
-            check_length(declared, max_body_bytes)
+        return declared
 
     async def send_answer(self, answer: Answer) -> None:
         """Send an answer of our own."""

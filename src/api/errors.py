@@ -18,10 +18,12 @@ STATUS_CODES: dict[type[ApiError], int] = {
     errors.RowNotFound: 404,
     errors.MethodNotAllowed: 405,
     errors.RowConflict: 409,
+    errors.PreconditionFailed: 412,
     errors.BodyTooLarge: 413,
     errors.UnsupportedMedia: 415,
     errors.Unavailable: 503,
 }
+MAX_PROBLEMS = 100
 PROBLEM_TYPE = b"application/problem+json"
 DEFECT = "something went wrong in the service; it has been logged under this request_id"
 
@@ -40,11 +42,17 @@ def answer_error(error: ApiError, path: str, request_id: str) -> Answer:
         headers = ((b"allow", error.allow.encode()),)
     body = problem_document(status_of(error), error.detail, path, request_id)
     if error.problems:
-        body["errors"] = [
-            {"in": problem.place, "pointer": problem.pointer, "detail": problem.detail}
-            for problem in error.problems[:100]
-        ]
+        body["errors"] = [_item(problem) for problem in error.problems[:MAX_PROBLEMS]]
     return Answer(status_of(error), msgspec.json.encode(body), headers, PROBLEM_TYPE)
+
+
+def _item(problem: errors.Problem) -> dict[str, object]:
+    item: dict[str, object] = {"in": problem.place, "pointer": problem.pointer, "detail": problem.detail}
+    if problem.line is not None:
+        item["line"] = problem.line
+    if problem.column is not None:
+        item["column"] = problem.column
+    return item
 
 
 def answer_status(status: int, detail: str, path: str, request_id: str) -> Answer:

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from src.api.bodies import nearest
 from src.api.compression import parse_weights
+from src.api.hints import nearest
 from src.api.http import JSON_TYPE, shortened
 from src.api.parameters.values import invalid
 from src.core.errors import Problem, UnknownName

@@ -9,17 +9,26 @@ from urllib.parse import quote
 
 from starlette.types import Receive, Scope
 
+from src.core.config import Settings
 from src.core.errors import BodyTooLarge, InvalidRequest, Problem, UnsupportedMedia
-from src.db.connection import Database
+from src.db.connection import Connection, Database
 
 Headers = list[tuple[bytes, bytes]]
 
 JSON_TYPE = b"application/json"
 FORM_TYPE = b"application/x-www-form-urlencoded"
+MERGE_PATCH_TYPE = b"application/merge-patch+json"
+NDJSON_TYPE = b"application/x-ndjson"
+CSV_TYPE = b"text/csv"
+# What new rows may come as, and what changes of a row.
+ROWS_TYPES = (JSON_TYPE, NDJSON_TYPE, CSV_TYPE)
+PATCH_TYPES = (MERGE_PATCH_TYPE, JSON_TYPE)
 # What the body of a long query may be.
 QUERY_TYPES = (JSON_TYPE, FORM_TYPE)
 # What an answer may depend on, for caches.
 VARY = (b"vary", b"Accept, Accept-Encoding, Authorization, Prefer")
+# A client may keep an answer for itself, and asks whether it still holds before it uses it again.
+CACHE_CONTROL = (b"cache-control", b"private, no-cache")
 
 
 class Answer(NamedTuple):
@@ -47,9 +56,16 @@ class Request(NamedTuple):
     receive: Receive
     key: str
     """The last segment of the path, decoded; empty for a table's rows."""
+    transaction: Connection | None = None
+    """What a part of a batch runs on."""
 
     @property
-    def db(self) -> Database:
+    def db(self) -> Connection:
+        """What the request's statements run on."""
+        return self.transaction or self.database
+
+    @property
+    def database(self) -> Database:
         """The database of the application that serves the request."""
         database: Database = self.scope["app"].state.database
         return database
@@ -66,8 +82,9 @@ class Request(NamedTuple):
         return text
 
     def header(self, name: bytes) -> bytes:
-        """The first value of a header, or nothing; `name` in lower case."""
-        return next((value for key, value in self.scope["headers"] if key == name), b"")
+        """The value of a header, or nothing; several make one list. `name` in lower case."""
+        values = [value for key, value in self.scope["headers"] if key == name]
+        return values[0] if len(values) == 1 else b", ".join(values)
 
     async def json_body(self) -> bytes:
         """Read a body that says that it is JSON.
@@ -80,14 +97,31 @@ class Request(NamedTuple):
         return body
 
     async def body_of(self, *media_types: bytes) -> tuple[bytes, bytes]:
-        """Read a body of one of these media types; which one it is, and the body.
+        """Read a body of one of these media types, with as many bytes as one row may have; which it is, and the body.
 
         Raises:
             UnsupportedMedia: another media type, another character set, or an encoding.
             BodyTooLarge: more bytes than the limit.
         """
+        return await self._read(media_types, self.settings.max_body_bytes)
+
+    async def bulk_body_of(self, *media_types: bytes) -> tuple[bytes, bytes]:
+        """The same with as many bytes as many rows may have; what is no list of rows has the limit of one."""
+        media_type, body = await self._read(media_types, self.settings.max_bulk_bytes)
+        if media_type == JSON_TYPE and len(body) > self.settings.max_body_bytes and not is_array(body):
+            raise _too_large(self.settings.max_body_bytes)
+        return media_type, body
+
+    async def _read(self, media_types: tuple[bytes, ...], max_bytes: int) -> tuple[bytes, bytes]:
         media_type = check_media_type(self.header(b"content-type"), self.header(b"content-encoding"), media_types)
-        return media_type, await read_body(self.receive, self.scope["app"].state.max_body_bytes)
+        check_length(self.header(b"content-length"), max_bytes)
+        return media_type, await read_body(self.receive, max_bytes)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the application that serves the request."""
+        settings: Settings = self.scope["app"].state.settings
+        return settings
 
     def refuse_parameters(self) -> None:
         """Refuse a query where none is read: a misspelled parameter must not be ignored in silence."""
@@ -118,10 +152,19 @@ def check_media_type(content_type: bytes, content_encoding: bytes, known: tuple[
     return media_type
 
 
+def is_array(body: bytes) -> bool:
+    """Whether a body of JSON is an array, by its first sign."""
+    return body[:1] == b"[" or body[:1000].lstrip()[:1] == b"["
+
+
 def check_length(declared: bytes, max_bytes: int) -> None:
     """Refuse a body by its declared length, before a byte of it is read."""
     if len(declared) > 18 or (declared.isdigit() and int(declared) > max_bytes):
-        raise BodyTooLarge(f"the body is larger than {max_bytes} bytes")
+        raise _too_large(max_bytes)
+
+
+def _too_large(max_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(f"the body is larger than {max_bytes} bytes")
 
 
 async def read_body(receive: Receive, max_bytes: int) -> bytes:
@@ -135,7 +178,7 @@ async def read_body(receive: Receive, max_bytes: int) -> bytes:
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > max_bytes:
-            raise BodyTooLarge(f"the body is larger than {max_bytes} bytes")
+            raise _too_large(max_bytes)
         chunks.append(chunk)
         if not message.get("more_body", False):
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)

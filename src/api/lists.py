@@ -2,14 +2,13 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from functools import lru_cache
 
 from src.api.formats import JSON, Columns, Format, Rows, choose_format
 from src.api.http import Answer, Request, StreamedAnswer
 from src.api.links import link_to_cursors, link_to_pages
 from src.api.long_query import read_long_query
+from src.api.preferences import read_preferences
 from src.api.query import (
-    COUNTS,
     ListRequest,
     Pair,
     parse_aggregate_request,
@@ -18,7 +17,7 @@ from src.api.query import (
 )
 from src.core.errors import InvalidRequest, Problem
 from src.core.tables import Kind, TableInfo
-from src.db.connection import Database
+from src.db.connection import Connection, Database
 from src.db.queries import builder
 from src.db.queries.aggregates import AggregateShape
 from src.db.queries.executor import count_rows, estimate_rows, fetch_groups, fetch_page, stream_rows
@@ -56,13 +55,15 @@ class ListHandlers:
     async def _answer_list(self, request: Request, pairs: list[Pair]) -> Answer | StreamedAnswer:
         asked = parse_list_request(self._table, pairs)
         format_ = choose_format(asked.format, request.header(b"accept"))
-        count = asked.counted or _preferred_count(request.header(b"prefer"))
+        count = asked.counted or read_preferences(request.header(b"prefer")).counted
         if format_ is not JSON:
             _refuse_places(format_, asked.places)
         headers = await self._counted(request.db, asked, count) if count else ()
         if format_ is not JSON:
             columns = _columns_of_rows(self._table, asked.query.selection)
-            return self._export(request.db, builder.select_all(self._table, asked.query), format_, columns, headers)
+            return self._export(
+                request.database, builder.select_all(self._table, asked.query), format_, columns, headers
+            )
         rows = await fetch_page(request.db, builder.select_page(self._table, asked.query))
         has_more = len(rows) > asked.query.size
         if has_more:
@@ -84,13 +85,13 @@ class ListHandlers:
             _refuse_places(format_, asked.places)
             statement = builder.aggregate(self._table, asked.aggregation, is_whole=True)
             columns = _columns_of_groups(self._table, asked.aggregation)
-            return self._export(request.db, statement, format_, columns, ())
+            return self._export(request.database, statement, format_, columns, ())
         groups = await fetch_groups(request.db, builder.aggregate(self._table, asked.aggregation))
         size, offset = asked.aggregation.size, asked.aggregation.offset
         link = link_to_pages(request.path, asked.kept, offset, size, has_more=len(groups) > size)
         return Answer(200, f"[{','.join(groups[:size])}]".encode(), ((b"link", link),))
 
-    async def _counted(self, db: Database, asked: ListRequest, count: str) -> Headers:
+    async def _counted(self, db: Connection, asked: ListRequest, count: str) -> Headers:
         """The number of all rows that pass every filter, and how it was found."""
         conditions = asked.query.filters
         number = await estimate_rows(db, self._table, conditions) if count == "estimated" else None
@@ -130,17 +131,6 @@ def _refuse_places(format_: Format, places: tuple[str, ...]) -> None:
     for name in places:
         reason = f"has no meaning in {format_.name}, which has all rows; leave it out, or ask for format=json"
         raise InvalidRequest(f"{name} {reason}", (Problem("query", name, reason),))
-
-
-@lru_cache(256)
-def _preferred_count(header: bytes) -> str:
-    """The count that a `Prefer` header asks for (RFC 7240); preferences that are not known are ignored."""
-    for preference in header.decode("latin-1").split(","):
-        name, _, value = preference.partition(";")[0].partition("=")
-        value = value.strip().strip('"')
-        if name.strip().lower() == "count" and value in COUNTS:
-            return value
-    return ""
 
 
 def _columns_of_rows(table: TableInfo, selection: Selection) -> Columns:

@@ -5,9 +5,9 @@ from typing import Any
 
 import msgspec
 
-from src.api.bodies import parse_json
 from src.api.http import FORM_TYPE, QUERY_TYPES, Request, shortened
 from src.api.query import Pair, check_number_of_parameters, split_query
+from src.api.strict_json import parse_json
 from src.core.errors import InvalidRequest, Problem
 
 # Parameters whose value is a list with commas; in JSON it may be an array.
@@ -30,7 +30,7 @@ async def read_long_query(request: Request) -> list[Pair]:
 
 
 def _pairs(body: bytes) -> Iterator[Pair]:
-    value, _ = parse_json(body)
+    value = parse_json(body).value
     if not isinstance(value, dict):
         raise InvalidRequest("the body must be a JSON object", (Problem("body", "", "takes a JSON object"),))
     for name, content in value.items():

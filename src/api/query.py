@@ -187,6 +187,19 @@ def parse_row_request(table: TableInfo, pairs: Sequence[Pair]) -> Selection:
     return _selection(table, named)
 
 
+def parse_conditions(table: TableInfo, pairs: Sequence[Pair]) -> tuple[Condition, ...]:
+    """Read the parameters that say which rows are to be changed.
+
+    Raises:
+        InvalidRequest: another parameter, a value that a filter does not take, or no filter at all.
+    """
+    conditions = _Parameters(table, pairs, frozenset(TREE_PARAMETERS)).filters()
+    if not conditions:
+        reason = f"say which rows, for example {table.key}=...; without a filter it would be all of them"
+        raise InvalidRequest(f"no filter is given: {reason}", (Problem("query", "", reason),))
+    return conditions
+
+
 def parse_aggregate_request(table: TableInfo, pairs: Sequence[Pair]) -> AggregateRequest:
     """Read the parameters of an aggregate.
 

@@ -7,9 +7,11 @@ from typing import Any
 from starlette.types import Message, Receive, Scope, Send
 
 from src.api.compression import MIN_BYTES, Coding, Compressor, choose_coding
-from src.api.http import VARY, Answer, Headers, StreamedAnswer
+from src.api.http import CACHE_CONTROL, VARY, Answer, Headers, StreamedAnswer
 from src.core.errors import Unavailable
 
+# No content, not modified.
+BODILESS = (204, 304)
 # Already compressed inside.
 PACKED = (b"image/", b"font/")
 # Takes a few milliseconds to compress.
@@ -31,16 +33,23 @@ def coding_for(scope: Scope) -> Coding | None:
 async def send_answer(answer: Answer, scope: Scope, send: Send, request_id: str) -> int:
     """Send an answer; to HEAD without its body. The number of bytes of its body."""
     status, body, more, media_type = answer
-    headers: Headers = [*more, (b"x-request-id", request_id.encode()), VARY]
-    if status != 204:
+    headers: Headers = [*more, (b"x-request-id", request_id.encode()), VARY, CACHE_CONTROL]
+    if status not in BODILESS:
         if len(body) >= MIN_BYTES and (coding := coding_for(scope)):
             body = await compress(coding, body)
+            headers = [_tag_of_coding(header, coding) if header[0] == b"etag" else header for header in headers]
             headers.append((b"content-encoding", coding.name))
-        headers.append((b"content-type", media_type))
+        if body:
+            headers.append((b"content-type", media_type))
         headers.append((b"content-length", b"%d" % len(body)))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
     return len(body)
+
+
+def _tag_of_coding(header: tuple[bytes, bytes], coding: Coding) -> tuple[bytes, bytes]:
+    """The entity tag of a row that is sent compressed: those are other bytes."""
+    return (b"etag", b'%s-%s"' % (header[1][:-1], coding.name))
 
 
 async def compress(coding: Coding, body: bytes) -> bytes:
@@ -80,7 +89,7 @@ class StreamSender:
             ClientGone: nobody takes the rest.
         """
         coding = coding_for(self._scope) if answer.is_compressible else None
-        headers: Headers = [*answer.headers, (b"x-request-id", request_id.encode()), VARY]
+        headers: Headers = [*answer.headers, (b"x-request-id", request_id.encode()), VARY, CACHE_CONTROL]
         headers.append((b"content-type", answer.media_type))
         if coding:
             headers.append((b"content-encoding", coding.name))

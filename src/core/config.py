@@ -34,6 +34,7 @@ class Settings(BaseSettings):
     pool_wait_s: float = Field(default=5.0, gt=0, le=300)
     connect_timeout_s: float = Field(default=3.0, gt=0, le=300)
     statement_timeout_s: float = Field(default=10.0, gt=0, le=3600)
+    erasure_timeout_s: float = Field(default=300.0, gt=0, le=3600)
     statement_cache_size: int = Field(default=500, ge=0, le=100_000)
     sqlite_wal_limit_bytes: int = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
 
@@ -43,6 +44,7 @@ class Settings(BaseSettings):
     export_wal_limit_bytes: int = Field(default=1024 * 1024 * 1024, ge=1024 * 1024)
 
     max_body_bytes: int = Field(default=1024 * 1024, ge=1024)
+    max_bulk_bytes: int = Field(default=8 * 1024 * 1024, ge=1024)
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["auto", "json", "text"] = "auto"

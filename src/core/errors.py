@@ -8,12 +8,14 @@
     ├── RowConflict         another row stands in the way
     │   ├── KeyExists           a row with this key or unique value exists
     │   └── ReferenceBroken     a foreign key would point nowhere: the row refers to none, or is referred to
+    ├── PreconditionFailed  the row is not the one that the client has read
     ├── BodyTooLarge        more bytes than the limit
     ├── UnsupportedMedia    a body that is not JSON in UTF-8
     ├── MethodNotAllowed    the path exists, the method does not
     └── Unavailable         try again later
         ├── DatabaseAway        no connection to the database
         ├── DatabaseBusy        pool exhausted, time limit passed, deadlock, disk full
+        ├── FeatureMissing      the database is of a kind that cannot do this
         ├── SchemaMismatch      the database lacks a table or a column of the models
         └── ShuttingDown        the process is about to end
 
@@ -31,6 +33,10 @@ class Problem(NamedTuple):
     pointer: str
     """JSON pointer into the body, or the name of the parameter."""
     detail: str
+    line: int | None = None
+    """In a body of lines, the line, counted from 1."""
+    column: int | None = None
+    """In a CSV, the column, counted from 1."""
 
 
 class ApiError(Exception):
@@ -40,6 +46,8 @@ class ApiError(Exception):
         super().__init__(detail)
         self.detail = detail
         self.problems = problems
+        self.row: int | None = None
+        """Which of many rows was refused, counted from 0."""
 
 
 class InvalidRequest(ApiError):
@@ -68,6 +76,10 @@ class KeyExists(RowConflict):
 
 class ReferenceBroken(RowConflict):
     """A foreign key would point nowhere: the row refers to a missing one, or others refer to the deleted one."""
+
+
+class PreconditionFailed(ApiError):
+    """The row is not, or not any more, the one that the client said."""
 
 
 class BodyTooLarge(ApiError):
@@ -104,6 +116,10 @@ class DatabaseAway(Unavailable):
 
 class DatabaseBusy(Unavailable):
     """Pool exhausted, time limit passed, deadlock, disk full."""
+
+
+class FeatureMissing(Unavailable):
+    """The database is of a kind that has no such statement."""
 
 
 class SchemaMismatch(Unavailable):

@@ -1,12 +1,16 @@
 """What a generated module says of its table: the three models, and what a model cannot say."""
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
+from pydantic import create_model
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
-from src.core.tables import ColumnInfo, ForeignKey, SortTerm, TableInfo
+from src.core.tables import ColumnInfo, ForeignKey, Kind, SortTerm, TableInfo
 from src.core.types import ReadModel, WriteModel, kind_of
 
 
@@ -49,9 +53,40 @@ class TableModels:
         )
 
     @cached_property
+    def has_decimals(self) -> bool:
+        """Whether a column keeps digits that a double would lose."""
+        return any(column.kind is Kind.NUMERIC for column in self.info.columns)
+
+    @cached_property
+    def required(self) -> tuple[str, ...]:
+        """The columns that every new row must bring."""
+        return tuple(field.alias or name for name, field in self.create.model_fields.items() if field.is_required())
+
+    @cached_property
+    def patch(self) -> type[WriteModel]:
+        """What a client may send to change some columns: the update model without the key; each may be left out."""
+        fields: dict[str, Any] = {}
+        for name, field in self.update.model_fields.items():
+            if (field.alias or name) == self.key:
+                continue
+            optional = copy(field)
+            # Not a default, which the schema would show for members that cannot be null.
+            optional.default_factory = _nothing
+            optional.default = PydanticUndefined
+            fields[name] = (field.annotation, optional)
+        doc = f"What a client sends to change a row of `{self.table}`: what it leaves out stays."
+        return create_model(
+            f"{self.read.__name__}Patch", __base__=WriteModel, __doc__=doc, __module__=self.update.__module__, **fields
+        )
+
+    @cached_property
     def columns_by_field(self) -> Mapping[str, str]:
         """The column behind each field of the models: its alias where the name could not be a Python name."""
         return {name: field.alias or name for name, field in self.read.model_fields.items()}
+
+
+def _nothing() -> None:
+    return None
 
 
 def _takes_none(field: FieldInfo) -> bool:

@@ -4,12 +4,13 @@ from collections.abc import Iterable, Iterator
 from keyword import iskeyword
 from typing import Annotated, Any
 
-from fastapi import Body, Path, Query
-from pydantic import BaseModel, WithJsonSchema
+from fastapi import Body, Header, Path, Query
+from pydantic import BaseModel, Field, WithJsonSchema
 
 from src.api.dependencies import relations_of
 from src.api.direct import Documented
 from src.api.formats import FORMATS
+from src.api.given_rows import MAX_ROWS
 from src.api.parameters.order import MAX_SORT_TERMS
 from src.api.query import COUNTS, DEFAULT_SIZE, MAX_PAGE, MAX_SIZE
 from src.core import values
@@ -48,9 +49,50 @@ def path_name(models: TableModels) -> str:
     return name if name.isidentifier() and not iskeyword(name) else "key"
 
 
-def body_parameter(model: type[BaseModel]) -> dict[str, Documented]:
+def body_parameter(model: Any) -> dict[str, Documented]:
     """The body."""
     return {"body": Documented(model)}
+
+
+def rows_parameter(model: type[BaseModel]) -> dict[str, Documented]:
+    """A body of one row, or of many."""
+    many = Annotated[list[model], Field(max_length=MAX_ROWS)]  # type: ignore[valid-type]  # chosen at run time
+    return {"body": Documented(Annotated[model | many, Body()])}
+
+
+# What `Prefer` may say of each kind of request.
+_TX = "tx=rollback"
+_RETURN = "return=minimal"
+
+
+def prefer_parameter(*preferences: str) -> dict[str, Documented]:
+    """The `Prefer` header of a request that writes."""
+    named = (*preferences, _RETURN, _TX)
+    description = f"{', '.join(f'`{each}`' for each in named)} (RFC 7240); several stand with commas between them."
+    return {"prefer": _header("Prefer", description)}
+
+
+def condition_parameters(*, may_create: bool = False) -> dict[str, Documented]:
+    """The headers that make a request depend on what the row is."""
+    headers = {"if_match": _header("If-Match", "The `ETag` of the row that was read: 412 if it is another now.")}
+    if may_create:
+        headers["if_none_match"] = _header("If-None-Match", "`*`: create the row, and only create it.")
+    return headers
+
+
+def unchanged_parameter() -> dict[str, Documented]:
+    """The header of a reader who has the row already."""
+    return {"if_none_match": _header("If-None-Match", "The `ETag` of the row that is known: 304 if it still is.")}
+
+
+def _header(name: str, description: str) -> Documented:
+    return Documented(Annotated[str | None, Header(alias=name, description=description)], None)
+
+
+def cascade_parameter() -> dict[str, Documented]:
+    """Whether everything that carries the key goes too."""
+    description = "Erase every row of every table that carries this key, in one transaction; answers how many."
+    return {"cascade": _parameter({"type": "boolean"}, description, default=False)}
 
 
 def _string(pattern: str) -> dict[str, Any]:
@@ -127,8 +169,8 @@ def _filter_parameters(models: TableModels) -> Iterator[tuple[str, str, dict[str
                 yield f"{column.name}_{suffix}", f"Rows whose `{column.name}` is {words}.", schema, False
 
 
-def _filters(models: TableModels) -> dict[str, Documented]:
-    """Signatures need Python names; the real ones are aliases."""
+def filter_parameters(models: TableModels) -> dict[str, Documented]:
+    """The filters of a request about many rows. Signatures need Python names; the real ones are aliases."""
     parameters: dict[str, Documented] = {}
     for name, description, schema, is_list in _filter_parameters(models):
         shown = {"type": "array", "items": schema} if is_list else schema
@@ -165,7 +207,7 @@ def list_parameters(models: TableModels) -> dict[str, Documented]:
     """Filters, order, members and place of a list."""
     default = models.sort or models.key
     return (
-        _filters(models)
+        filter_parameters(models)
         | {
             "sort": _parameter(
                 _string(_sort_pattern(models)),
@@ -212,7 +254,7 @@ def aggregate_parameters(models: TableModels) -> dict[str, Documented]:
                 examples=["Europe/Zurich"],
             ),
         }
-        | _filters(models)
+        | filter_parameters(models)
         | {
             "sort": _parameter(
                 {"type": "string"}, "Groups and measures of this request, `-` descends. Default: by the groups."

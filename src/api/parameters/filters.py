@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import msgspec
 
-from src.api.bodies import nearest
+from src.api.hints import nearest
 from src.api.http import shortened
 from src.api.parameters.targets import NoTarget, find_target
 from src.api.parameters.values import (

@@ -3,7 +3,7 @@
 from functools import lru_cache
 from itertools import accumulate
 
-from src.api.bodies import nearest
+from src.api.hints import nearest
 from src.api.http import shortened
 from src.api.parameters.texts import QUOTED, Unbalanced, split_outside, unquote
 from src.core.errors import InvalidRequest, Problem, UnknownName

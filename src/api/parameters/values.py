@@ -12,7 +12,7 @@ from src.core.errors import InvalidRequest, Problem
 from src.core.tables import ColumnInfo, Kind
 
 _match_integer = re.compile(r"-?(0|[1-9]\d{0,18})\Z", re.ASCII).match
-_match_number = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?\Z", re.ASCII).match
+match_number = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?\Z", re.ASCII).match
 _match_count = re.compile(r"\d{1,20}\Z", re.ASCII).match
 
 TAKES_SCALAR = 'takes a number, a text, true, false or null; a text that looks like JSON stands in quotes: "3"'
@@ -47,7 +47,7 @@ def parse_document_value(text: str) -> tuple[Kind, Any]:
         return Kind.BOOLEAN, text == "true"
     if text == "null":
         return Kind.JSON, text
-    if _match_number(text):
+    if match_number(text):
         return Kind.DOUBLE, values.parse_double(float(text))
     if text[:1] in ('"', "{", "["):
         try:
@@ -102,13 +102,13 @@ def _parse_integer(text: str) -> int:
 
 
 def _parse_number(text: str) -> float:
-    if not _match_number(text):
+    if not match_number(text):
         raise ValueError("takes a number")
     return values.parse_double(float(text))
 
 
 def _parse_decimal(text: str) -> Any:
-    if not _match_number(text):
+    if not match_number(text):
         raise ValueError("takes a number")
     return values.parse_numeric(Decimal(text))
 

@@ -14,25 +14,37 @@ from fastapi import APIRouter
 from src.api.dependencies import models_of
 from src.api.direct import DirectRoute, Documented, Handler, documented
 from src.api.documentation import (
+    ETAG_HEADER,
     EXPORTS,
     LINK_HEADER,
     LIST_HEADERS,
     LOCATION_HEADER,
+    NO_CONTENT,
+    NOT_MODIFIED,
+    Count,
     Group,
     problems,
     success,
 )
 from src.api.lists import ListHandlers
+from src.api.many_rows import ManyRowsHandlers
 from src.api.parameters.documented import (
     aggregate_parameters,
     body_parameter,
+    cascade_parameter,
+    condition_parameters,
+    filter_parameters,
     key_parameter,
     list_parameters,
     long_query_parameter,
     path_name,
+    prefer_parameter,
     row_parameters,
+    rows_parameter,
+    unchanged_parameter,
 )
 from src.api.rows import RowHandlers
+from src.api.writer import Writer
 
 
 def create_crud_router(
@@ -46,8 +58,8 @@ def create_crud_router(
         LookupError: the table is not in MODEL_MAP.
     """
     models = models_of(table_name)
-    handlers = RowHandlers(models, auto_timestamps=auto_timestamps)
-    lists = ListHandlers(models.info)
+    writer = Writer(models, auto_timestamps=auto_timestamps)
+    handlers, many_rows, lists = RowHandlers(writer), ManyRowsHandlers(writer), ListHandlers(models.info)
     router = APIRouter(prefix=prefix, tags=list(tags), route_class=DirectRoute)
     name, row = table_name, models.read.__name__
     # Generated clients name their functions after these: list_events, create_event.
@@ -58,7 +70,7 @@ def create_crud_router(
     def add(
         method: str, path: str, operation: str, handler: Handler, parameters: dict[str, Documented], **more: Any
     ) -> None:
-        endpoint = documented(handler, operation, parameters, handler.__doc__ or "")
+        endpoint = documented(handler, operation, parameters, handler.__doc__ or "", is_for_rows=True)
         router.add_api_route(path, endpoint, methods=[method], operation_id=operation, **more)
 
     add(
@@ -100,42 +112,82 @@ def create_crud_router(
         "",
         f"create_{one}",
         handlers.create_row,
-        body(models.create),
-        summary=f"Create a {row}",
+        rows_parameter(models.create) | prefer_parameter("resolution=ignore-duplicates", "resolution=merge-duplicates"),
+        summary=f"Create a {row}, or many",
         status_code=201,
-        response_model=models.read,
-        responses=success(201, "The new row.", LOCATION_HEADER) | problems(409, 413, 415),
+        response_model=models.read | list[models.read],  # type: ignore[name-defined]
+        responses=success(201, "The new row, or the new rows of a body of many.", LOCATION_HEADER | ETAG_HEADER)
+        | success(200, "The row that had the key, where `resolution` says what becomes of it.", ETAG_HEADER)
+        | problems(409, 413, 415),
+    )
+    add(
+        "PATCH",
+        "",
+        f"change_{many}",
+        many_rows.patch_rows,
+        filter_parameters(models) | body(models.patch) | prefer_parameter("max-affected=N"),
+        summary=f"Change all rows of {name} that pass filters",
+        response_model=Count,
+        responses=success(200, "How many rows were changed.") | NO_CONTENT | problems(409, 413, 415),
+    )
+    add(
+        "DELETE",
+        "",
+        f"delete_{many}",
+        many_rows.delete_rows,
+        filter_parameters(models) | prefer_parameter("max-affected=N"),
+        summary=f"Delete all rows of {name} that pass filters",
+        response_model=Count,
+        responses=success(200, "How many rows were deleted.") | NO_CONTENT | problems(409),
     )
     add(
         "GET",
         row_path,
         f"read_{one}",
         handlers.read_row,
-        key | row_parameters(models),
+        key | row_parameters(models) | unchanged_parameter(),
         summary=f"Read a {row}",
         response_model=models.read,
-        responses=success(200, "The row.") | problems(404),
+        responses=success(200, "The row.", ETAG_HEADER) | NOT_MODIFIED | problems(404, 412),
     )
     add(
         "PUT",
         row_path,
         f"replace_{one}",
         handlers.replace_row,
-        key | body(models.update),
+        key
+        | body(models.update)
+        | condition_parameters(may_create=True)
+        | prefer_parameter("resolution=merge-duplicates"),
         summary=f"Replace a {row}",
         response_model=models.read,
-        responses=success(200, "The row as it is now.") | problems(404, 409, 413, 415),
+        responses=success(200, "The row as it is now.", ETAG_HEADER)
+        | success(201, "The new row.", LOCATION_HEADER | ETAG_HEADER)
+        | NO_CONTENT
+        | problems(404, 409, 412, 413, 415),
+    )
+    add(
+        "PATCH",
+        row_path,
+        f"change_{one}",
+        handlers.patch_row,
+        key | body(models.patch) | condition_parameters() | prefer_parameter(),
+        summary=f"Change a {row}",
+        response_model=models.read,
+        responses=success(200, "The row as it is now.", ETAG_HEADER) | NO_CONTENT | problems(404, 409, 412, 413, 415),
     )
     add(
         "DELETE",
         row_path,
         f"delete_{one}",
         handlers.delete_row,
-        key,
+        key | cascade_parameter() | condition_parameters() | prefer_parameter("return=representation"),
         summary=f"Delete a {row}",
         status_code=204,
         response_model=None,
-        responses=success(204, "The row is gone.") | problems(404, 409),
+        responses=success(204, "The row is gone.")
+        | success(200, "How many rows of each table were erased; or the row, where `Prefer` asks for it.")
+        | problems(404, 409, 412),
     )
     return router
 

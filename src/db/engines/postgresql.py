@@ -1,8 +1,9 @@
 """PostgreSQL through asyncpg: a pool, and nothing between a statement and the driver."""
 
 import asyncio
+import random
 import re
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any
 
 import asyncpg
@@ -13,11 +14,13 @@ from src.core.errors import (
     ApiError,
     DatabaseAway,
     DatabaseBusy,
+    FeatureMissing,
     KeyExists,
     ReferenceBroken,
     SchemaMismatch,
     ValueRefused,
 )
+from src.db.connection import Result, Work
 from src.db.engines.exports import FIRST_BATCH, TOOK_TOO_LONG, ExportCutOff, ExportPlaces, next_batch
 from src.db.engines.postgresql_pool import Pool, PoolExhausted
 from src.db.queries.rendering import member_prefix
@@ -36,6 +39,7 @@ DIALECT = Dialect(
         Form.PATHS: lambda _, path: list(path),
         Form.NAME: lambda _, name: member_prefix(name),
     },
+    has_table_locks=True,
     explain="EXPLAIN (FORMAT JSON) ",
 )
 
@@ -57,12 +61,18 @@ BUSY_ERRORS: dict[type[BaseException], str] = {
     PoolExhausted: "every connection to the database is in use; try again",
     TimeoutError: "the database took too long to answer; try again",
 }
+# A transaction that was lost to another one runs again; nothing of it was stored.
+LOST_STATES = ("40001", "40P01")
+MAX_ATTEMPTS = 5
+LONGEST_PAUSE_S = 0.02
+# What a statement was refused for: a missing feature, cardinality, data, constraints, limits.
+REFUSED_STATES = ("0A", "21", "22", "23", "54")
 AWAY_STATES = ("08", "57P")
 MISMATCH_STATES = ("42P01", "42703", "42883")
 
 
-class PostgresqlDatabase:
-    """A PostgreSQL server, or a distributed database that speaks its protocol."""
+class PostgresqlDialogue:
+    """What a database and a transaction of it have in common."""
 
     dialect = DIALECT
     driver_errors: tuple[type[BaseException], ...] = (
@@ -75,6 +85,24 @@ class PostgresqlDatabase:
         PoolExhausted,
         ExportCutOff,
     )
+
+    def translate(self, error: BaseException) -> ApiError | None:
+        if isinstance(error, asyncpg.PostgresError):
+            return _translate_state(error)
+        if isinstance(error, asyncpg.DataError | UnicodeEncodeError | OverflowError):
+            return ValueRefused("a value does not fit its column")
+        for type_, detail in BUSY_ERRORS.items():
+            if isinstance(error, type_):
+                return DatabaseBusy(detail or str(error))
+        if isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError):
+            return AWAY
+        return None
+
+
+class PostgresqlDatabase(PostgresqlDialogue):
+    """A PostgreSQL server, or a distributed database that speaks its protocol."""
+
+    takes_bulk = False
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -110,12 +138,40 @@ class PostgresqlDatabase:
             self._pool = None
 
     async def fetch(self, sql: str, arguments: Sequence[object]) -> Sequence[Any]:
-        if self._pool is None:
-            raise OSError("the pool is closed")
-        return await self._pool.fetch(sql, arguments)
+        return await self._open_pool().fetch(sql, arguments)
 
     write = fetch
     fetch_long = fetch
+
+    async def change(self, sql: str, arguments: Sequence[object]) -> int:
+        return _number_of_rows(await self._open_pool().execute(sql, arguments))
+
+    async def transact(self, work: Work[Result], time_limit_s: float | None = None) -> Result:
+        takes_bulk = True
+        attempt = 0
+        while True:
+            attempt += 1
+            transaction = PostgresqlTransaction(time_limit_s, takes_bulk=takes_bulk)
+            try:
+                return await self._open_pool().transact(
+                    lambda connection, its=transaction: its.run(work, connection),  # type: ignore[misc]
+                    time_limit_s or self._settings.statement_timeout_s,
+                )
+            except Exception as error:
+                state = transaction.failed_state or getattr(error, "sqlstate", "") or ""
+                if attempt == MAX_ATTEMPTS:
+                    raise
+                if state in LOST_STATES:
+                    await asyncio.sleep(random.uniform(0, LONGEST_PAUSE_S))  # noqa: S311  not a secret
+                elif state.startswith(REFUSED_STATES) and takes_bulk:
+                    takes_bulk = False
+                else:
+                    raise
+
+    def _open_pool(self) -> Pool:
+        if self._pool is None:
+            raise OSError("the pool is closed")
+        return self._pool
 
     async def stream(self, sql: str, arguments: Sequence[object]) -> AsyncGenerator[Sequence[Any], None]:
         with self._exports.place():
@@ -145,17 +201,66 @@ class PostgresqlDatabase:
             reading.cancel()
             await asyncio.wait([reading])
 
-    def translate(self, error: BaseException) -> ApiError | None:
-        if isinstance(error, asyncpg.PostgresError):
-            return _translate_state(error)
-        if isinstance(error, asyncpg.DataError | UnicodeEncodeError | OverflowError):
-            return ValueRefused("a value does not fit its column")
-        for type_, detail in BUSY_ERRORS.items():
-            if isinstance(error, type_):
-                return DatabaseBusy(detail or str(error))
-        if isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError):
-            return AWAY
-        return None
+
+class PostgresqlTransaction(PostgresqlDialogue):
+    """A transaction on one connection.
+
+    After an error PostgreSQL takes no more statements. Where many rows do not go in bulk, each statement that writes
+    therefore has a savepoint: work that runs again for the sake of a better message can ask what was wrong.
+    """
+
+    def __init__(self, time_limit_s: float | None, *, takes_bulk: bool) -> None:
+        self.takes_bulk = takes_bulk
+        self._time_limit_s = time_limit_s
+        self.failed_state = ""
+        """The SQLSTATE of the first error."""
+        self._connection: Any = None
+
+    async def run(self, work: Work[Result], connection: Any) -> Result:
+        """Run work on a connection where the transaction has begun."""
+        self._connection = connection
+        if self._time_limit_s:
+            await connection.execute(f"SET LOCAL statement_timeout = {round(self._time_limit_s * 1000)}")
+        return await work(self)
+
+    async def fetch(self, sql: str, arguments: Sequence[object]) -> Sequence[Any]:
+        return await self._noting(self._connection.fetch, sql, arguments)  # type: ignore[no-any-return]
+
+    fetch_long = fetch
+
+    async def write(self, sql: str, arguments: Sequence[object]) -> Sequence[Any]:
+        return await self._apart(self._connection.fetch, sql, arguments)  # type: ignore[no-any-return]
+
+    async def change(self, sql: str, arguments: Sequence[object]) -> int:
+        return _number_of_rows(await self._apart(self._connection.execute, sql, arguments))
+
+    async def transact(self, work: Work[Result], time_limit_s: float | None = None) -> Result:
+        return await work(self)
+
+    async def _apart(self, run: Callable[..., Awaitable[Any]], sql: str, arguments: Sequence[object]) -> Any:
+        if self.takes_bulk:
+            return await self._noting(run, sql, arguments)
+        await self._connection.execute("SAVEPOINT apart")
+        try:
+            result = await self._noting(run, sql, arguments)
+        except asyncpg.PostgresError:
+            await self._connection.execute("ROLLBACK TO apart")
+            raise
+        await self._connection.execute("RELEASE apart")
+        return result
+
+    async def _noting(self, run: Callable[..., Awaitable[Any]], sql: str, arguments: Sequence[object]) -> Any:
+        try:
+            return await run(sql, *arguments, timeout=self._time_limit_s)
+        except asyncpg.PostgresError as error:
+            self.failed_state = self.failed_state or error.sqlstate or ""
+            raise
+
+
+def _number_of_rows(tag: str) -> int:
+    """The number at the end of a command's tag: `INSERT 0 5`, `DELETE 3`."""
+    number = tag.rpartition(" ")[2]
+    return int(number) if number.isdigit() else 0
 
 
 async def _part_with(connection: Any) -> None:
@@ -188,6 +293,7 @@ def _columns_of_key(error: Any) -> str:
 
 
 TRANSLATIONS: dict[str, Callable[[Any], ApiError]] = {
+    "0A000": lambda _: FeatureMissing("the database has no such statement"),
     "22003": lambda _: ValueRefused("a number, or the sum of these numbers, is larger than its type"),
     "23505": lambda error: KeyExists(f"a row with this {_columns_of_key(error)} exists already"),
     "23503": lambda error: ReferenceBroken("a foreign key would point nowhere"),

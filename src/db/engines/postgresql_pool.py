@@ -7,11 +7,12 @@ popped from a list and pushed back. Whoever leaves one in an unknown state throw
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 
 Connection = Any
+Result = TypeVar("Result")
 Connect = Callable[[], Awaitable[Connection]]
 
 
@@ -39,15 +40,68 @@ class Pool:
         connection = await self._acquire()
         try:
             rows: list[Any] = await connection.fetch(sql, *arguments)
-        except asyncpg.PostgresError:
-            # The server answered, so the connection is as it was.
+        except BaseException as error:
+            self._take_back(connection, error)
+            raise
+        self._release(connection)
+        return rows
+
+    async def execute(self, sql: str, arguments: Sequence[object]) -> str:
+        """Run one statement that returns no rows; its command tag."""
+        connection = await self._acquire()
+        try:
+            tag: str = await connection.execute(sql, *arguments)
+        except BaseException as error:
+            self._take_back(connection, error)
+            raise
+        self._release(connection)
+        return tag
+
+    def _take_back(self, connection: Connection, error: BaseException) -> None:
+        """Keep a connection whose server answered with an error: it is as it was. Part with any other."""
+        if isinstance(error, asyncpg.PostgresError):
             self._release(connection)
+        else:
+            self._discard(connection)
+
+    async def transact(self, work: Callable[[Connection], Awaitable[Result]], time_limit_s: float) -> Result:
+        """Run work in a transaction on a free connection: committed when this returns, undone when it raises.
+
+        Raises:
+            PoolExhausted: none became free in time.
+            TimeoutError: the work took too long.
+        """
+        connection = await self._acquire()
+        try:
+            async with asyncio.timeout(time_limit_s):
+                await connection.execute("BEGIN")
+                result = await work(connection)
+                # Of a transaction that has failed, PostgreSQL makes a ROLLBACK without an error.
+                if await connection.execute("COMMIT") != "COMMIT":
+                    raise asyncpg.InFailedSQLTransactionError("an error inside of the transaction was passed over")
+        except Exception as error:
+            # After a time limit or a broken line, what the server is doing is unknown.
+            if isinstance(error, OSError):
+                self._discard(connection)
+            else:
+                await self._roll_back(connection)
             raise
         except BaseException:
             self._discard(connection)
             raise
         self._release(connection)
-        return rows
+        return result
+
+    async def _roll_back(self, connection: Connection) -> None:
+        try:
+            if connection.is_in_transaction():
+                await connection.execute("ROLLBACK")
+        except BaseException as error:
+            self._discard(connection)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            self._release(connection)
 
     def terminate(self) -> None:
         """Drop every connection that nobody uses; those in use end when they are given back."""

@@ -3,13 +3,13 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, cast
 
 import apsw
 import msgspec
@@ -26,10 +26,11 @@ from src.core.errors import (
     ValueRefused,
 )
 from src.core.tables import Kind
+from src.db.connection import Result, Work
 from src.db.engines.exports import ExportCutOff, ExportPlaces
 from src.db.engines.sqlite_export import export
 from src.db.engines.sqlite_reader import OPCODES_BETWEEN_CHECKS, open_reader
-from src.db.engines.sqlite_writer import Writer, WriterBusy
+from src.db.engines.sqlite_writer import Writer, WriterBusy, in_savepoint
 from src.db.queries.documents import sqlite_path, sqlite_paths
 from src.db.queries.statement import Dialect, Encoder, Form, like_pattern
 
@@ -101,8 +102,8 @@ class ReadersBusy(Exception):
     """No thread became free in time."""
 
 
-class SqliteDatabase:
-    """A file, read and written by this process and by others like it."""
+class SqliteDialogue:
+    """What a database and a transaction of it have in common."""
 
     dialect = DIALECT
     driver_errors: tuple[type[BaseException], ...] = (
@@ -114,6 +115,14 @@ class SqliteDatabase:
         ValueError,
         UnicodeError,
     )
+    takes_bulk = False
+
+    def translate(self, error: BaseException) -> ApiError | None:
+        return next((translate(error) for type_, translate in TRANSLATIONS.items() if isinstance(error, type_)), None)
+
+
+class SqliteDatabase(SqliteDialogue):
+    """A file, read and written by this process and by others like it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -189,12 +198,62 @@ class SqliteDatabase:
             self._readers.put(connection)
 
     async def write(self, sql: str, arguments: Sequence[object]) -> Sequence[Any]:
+        return await self._run(lambda connection: connection.execute(sql, arguments).fetchall())
+
+    async def change(self, sql: str, arguments: Sequence[object]) -> int:
+        return await self._run(lambda connection: _change(connection, sql, arguments))
+
+    async def transact(self, work: Work[Result], time_limit_s: float | None = None) -> Result:
+        # The work runs on the writer's thread, where nothing that it asks for has to be waited for.
+        return await self._run(
+            lambda connection: in_savepoint(connection, lambda _: run_through(work(SqliteTransaction(connection)))),
+            time_limit_s,
+        )
+
+    async def _run(self, work: Callable[[apsw.Connection], Result], time_limit_s: float | None = None) -> Result:
         if self._writer is None:
             raise apsw.CantOpenError("the database is closed")
-        return await self._writer.write(sql, arguments)
+        return await self._writer.run(work, time_limit_s or self._settings.statement_timeout_s)
 
-    def translate(self, error: BaseException) -> ApiError | None:
-        return next((translate(error) for type_, translate in TRANSLATIONS.items() if isinstance(error, type_)), None)
+
+class SqliteTransaction(SqliteDialogue):
+    """A transaction on the writing connection, as work sees it that runs on the writer's thread."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    async def fetch(self, sql: str, arguments: Sequence[object]) -> Sequence[Any]:
+        return self._connection.execute(sql, arguments).fetchall()
+
+    fetch_long = fetch
+    write = fetch
+
+    async def change(self, sql: str, arguments: Sequence[object]) -> int:
+        return _change(self._connection, sql, arguments)
+
+    async def transact(self, work: Work[Result], time_limit_s: float | None = None) -> Result:
+        return await work(self)
+
+
+def _change(connection: apsw.Connection, sql: str, arguments: Sequence[object]) -> int:
+    connection.execute(sql, arguments).fetchall()
+    return connection.changes()
+
+
+def run_through(work: Awaitable[Result]) -> Result:
+    """Run a coroutine that has nothing to wait for.
+
+    Raises:
+        RuntimeError: it waited for something.
+    """
+    coroutine = cast("Coroutine[Any, Any, Result]", work)
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+    coroutine.close()
+    raise RuntimeError("the work of a transaction awaits nothing but what it asks of its connection")
 
 
 def _translate_constraint(error: Any) -> ApiError:

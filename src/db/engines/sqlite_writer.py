@@ -10,32 +10,49 @@ import contextlib
 import fcntl
 import os
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, TypeVar
 
 import apsw
 
 from src.core.config import Settings
+from src.db.engines.sqlite_functions import add_functions
+from src.db.engines.sqlite_reader import BUSY_TIMEOUT_MS, OPCODES_BETWEEN_CHECKS
 
 LARGEST_GROUP = 500
-BUSY_TIMEOUT_MS = 5000
+# With the 2 MB of the default, a thousand rows spill half-done pages into the log.
+CACHE_KIB = 32_000
 
-Rows = Sequence[Any]
+Result = TypeVar("Result")
+Work = Callable[[apsw.Connection], Any]
+"""A short function of the writing connection."""
 
 
 class WriterBusy(Exception):
     """A write waited longer than its limit and was taken back before it ran."""
 
 
+class Failure:
+    """What a unit ended in instead of a result."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
 class Unit:
     """One request's write, and the place where its outcome is awaited."""
 
-    def __init__(self, sql: str, arguments: Sequence[object], loop: asyncio.AbstractEventLoop) -> None:
-        self.sql = sql
-        self.arguments = arguments
-        self.outcome: asyncio.Future[Rows] = loop.create_future()
+    def __init__(self, work: Work, time_limit_s: float, loop: asyncio.AbstractEventLoop) -> None:
+        self.work = work
+        self.time_limit_s = time_limit_s
+        self.outcome: asyncio.Future[Any] = loop.create_future()
+        self.interrupt: apsw.InterruptError | None = None
+        """Set when the unit ran out of time, which took the whole group's transaction with it."""
         self._claims = [None]
 
     def claim(self) -> bool:
@@ -46,12 +63,12 @@ class Unit:
             return False
         return True
 
-    def settle(self, result: Rows | BaseException) -> None:
+    def settle(self, result: Any) -> None:
         """Tell who waits; runs on the event loop."""
         if self.outcome.done():
             return
-        if isinstance(result, BaseException):
-            self.outcome.set_exception(result)
+        if isinstance(result, Failure):
+            self.outcome.set_exception(result.error)
         else:
             self.outcome.set_result(result)
 
@@ -61,32 +78,39 @@ class Writer:
 
     def __init__(self, path: Path, settings: Settings) -> None:
         self._wait_s = settings.pool_wait_s
+        self._deadline = 0.0
         self._loop = asyncio.get_running_loop()
         self._waiting: SimpleQueue[Unit | None] = SimpleQueue()
         self._turn_fd = os.open(f"{path}.turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         with self._turn():
             self._connection = _open_writer(path, settings)
+        self._connection.set_progress_handler(self._is_past_deadline, OPCODES_BETWEEN_CHECKS)
         self._thread = threading.Thread(target=self._work, name="sqlite-writer", daemon=True)
         self._thread.start()
 
-    async def write(self, sql: str, arguments: Sequence[object]) -> Rows:
-        """Run one statement; when this returns it is committed and synced.
+    async def run(self, work: Callable[[apsw.Connection], Result], time_limit_s: float) -> Result:
+        """Run a short function on the writing connection; when this returns, what it wrote is committed and synced.
+
+        The function runs on the writer's thread. It is one statement, which undoes itself when it fails, or stands
+        `in_savepoint`; and it may run twice, when another unit of its group loses the transaction.
 
         Raises:
-            WriterBusy: the write did not get its turn in time; nothing of it was or will be stored.
+            WriterBusy: it did not get its turn in time; nothing of it was or will be stored.
+            apsw.InterruptError: it took longer than its time limit; nothing of it is stored.
         """
-        unit = Unit(sql, arguments, self._loop)
+        unit = Unit(work, time_limit_s, self._loop)
         self._waiting.put(unit)
         impatience = self._loop.call_later(self._wait_s, self._give_up, unit)
         try:
-            return await unit.outcome
+            result: Result = await unit.outcome
+            return result
         finally:
             impatience.cancel()
 
     @staticmethod
     def _give_up(unit: Unit) -> None:
         if unit.claim():
-            unit.settle(WriterBusy())
+            unit.settle(Failure(WriterBusy()))
 
     async def close(self) -> None:
         """Commit what waits, then close the connection."""
@@ -118,37 +142,46 @@ class Writer:
                 return group, True
         return group, False
 
-    def _run(self, group: list[Unit]) -> list[Rows | BaseException]:
+    def _run(self, group: list[Unit]) -> list[Any]:
         """Run the units in one transaction. If that is lost, each runs again in one of its own."""
         outcomes = self._run_together(group)
         if outcomes is None:
             return [outcome for unit in group for outcome in self._run([unit])]
         return outcomes
 
-    def _run_together(self, group: list[Unit]) -> list[Rows | BaseException] | None:
-        """Per unit its rows or its error, after the commit; None when SQLite rolled the transaction back."""
+    def _run_together(self, group: list[Unit]) -> list[Any] | None:
+        """Per unit its result or its failure, after the commit; None when SQLite rolled the transaction back."""
+        if len(group) == 1 and group[0].interrupt:
+            return [Failure(group[0].interrupt)]
         try:
             with self._turn():
+                self._deadline = float("inf")
                 self._connection.execute("BEGIN IMMEDIATE")
-                outcomes: list[Rows | BaseException] = []
+                outcomes: list[Any] = []
                 for unit in group:
                     outcomes.append(self._run_unit(unit))
                     # A unit that ran now would commit by itself, so the whole group starts again.
                     if not self._connection.in_transaction:
                         return outcomes if len(group) == 1 else None
+                self._deadline = float("inf")
                 self._connection.execute("COMMIT")
                 return outcomes
         except (apsw.Error, OSError) as error:
             self._roll_back()
-            return [error] * len(group)
+            return [Failure(error)] * len(group)
 
-    def _run_unit(self, unit: Unit) -> Rows | BaseException:
-        # A single statement undoes itself when it fails, so it needs no savepoint. Whatever the error is, it
-        # belongs to who asked and not to the thread.
+    def _run_unit(self, unit: Unit) -> Any:
+        # Whatever the error is, it belongs to who asked and not to the thread.
+        self._deadline = time.perf_counter() + unit.time_limit_s
         try:
-            return self._connection.execute(unit.sql, unit.arguments).fetchall()
+            return unit.work(self._connection)
         except Exception as error:
-            return error
+            if isinstance(error, apsw.InterruptError):
+                unit.interrupt = error
+            return Failure(error)
+
+    def _is_past_deadline(self) -> bool:
+        return time.perf_counter() > self._deadline
 
     def _roll_back(self) -> None:
         with contextlib.suppress(apsw.Error):
@@ -165,7 +198,22 @@ class Writer:
             fcntl.flock(self._turn_fd, fcntl.LOCK_UN)
 
 
-def _settle_all(group: list[Unit], outcomes: list[Rows | BaseException]) -> None:
+def in_savepoint(connection: apsw.Connection, work: Callable[[apsw.Connection], Result]) -> Result:
+    """Run several statements of which, when one fails, none is to stay."""
+    connection.execute("SAVEPOINT unit")
+    try:
+        result = work(connection)
+    except BaseException:
+        # Some errors take the whole transaction with them.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK TO unit")
+            connection.execute("RELEASE unit")
+        raise
+    connection.execute("RELEASE unit")
+    return result
+
+
+def _settle_all(group: list[Unit], outcomes: list[Any]) -> None:
     for unit, outcome in zip(group, outcomes, strict=True):
         unit.settle(outcome)
 
@@ -180,6 +228,8 @@ def _open_writer(path: Path, settings: Settings) -> apsw.Connection:
         # SQLite ignores foreign keys unless each connection asks: https://sqlite.org/foreignkeys.html#fk_enable
         "foreign_keys = on",
         f"journal_size_limit = {settings.sqlite_wal_limit_bytes}",
+        f"cache_size = -{CACHE_KIB}",
     ):
         connection.execute(f"PRAGMA {pragma}").fetchall()
+    add_functions(connection)
     return connection

@@ -1,6 +1,6 @@
 """Plain data -> statements. Nothing here touches a database, and every value is a bound parameter."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,21 @@ from src.db.queries import selection
 from src.db.queries.aggregates import AggregateShape
 from src.db.queries.filters import ConditionShape, collect_values, passing, shape_of
 from src.db.queries.paging import CursorShape, Walk
-from src.db.queries.query import EVERYTHING, Aggregation, Condition, Query, Selection
+from src.db.queries.query import EVERYTHING, Aggregation, Condition, Filter, Query, Selection, Target
 from src.db.queries.selection import WHOLE_ROW, SelectionShape
-from src.db.queries.statement import Dialect, Parameters, Statement, sql_table
-from src.db.queries.writes import DeleteShape, InsertShape, UpdateShape
+from src.db.queries.statement import Dialect, ManyStatement, Parameters, Statement, sql_table
+from src.db.queries.writes import (
+    BulkInsertShape,
+    DeleteManyShape,
+    DeleteShape,
+    InsertShape,
+    OnConflict,
+    Returned,
+    RowsShape,
+    TableLockShape,
+    UpdateManyShape,
+    UpdateShape,
+)
 
 
 def select_row(table: TableInfo, key: object, wanted: Selection = EVERYTHING) -> Statement:
@@ -23,6 +34,11 @@ def select_row(table: TableInfo, key: object, wanted: Selection = EVERYTHING) ->
     if wanted is EVERYTHING:
         return Statement(RowShape(table), (key,))
     return Statement(RowShape(table, selection.shape_of(wanted)), (key, *selection.values_of(wanted)))
+
+
+def lock_row(table: TableInfo, key: object) -> Statement:
+    """Select the row with this key, as row JSON, and keep others from changing it until the transaction ends."""
+    return select_rows(table, (has_key(table, key),), is_locked=True)
 
 
 def select_page(table: TableInfo, query: Query) -> Statement:
@@ -56,9 +72,26 @@ def count_rows(table: TableInfo, conditions: tuple[Condition, ...]) -> Statement
     return Statement(CountShape(table, _shapes_of(conditions)), tuple(collect_values(conditions)))
 
 
-def select_keys(table: TableInfo, conditions: tuple[Condition, ...]) -> Statement:
-    """Select the keys of the rows that pass every filter; it is explained, not run."""
-    return Statement(KeysShape(table, _shapes_of(conditions)), tuple(collect_values(conditions)))
+def select_keys(table: TableInfo, conditions: tuple[Condition, ...], most: int | None = None) -> Statement:
+    """Select the keys of the rows that pass every filter, in no order; of `most` of them if a number is given."""
+    limit = () if most is None else (most,)
+    shape = KeysShape(table, _shapes_of(conditions), is_limited=most is not None)
+    return Statement(shape, (*collect_values(conditions), *limit))
+
+
+def select_rows(table: TableInfo, conditions: tuple[Condition, ...], *, is_locked: bool = False) -> Statement:
+    """Select the rows that pass every filter as row JSON beside their keys; locked, until the transaction ends."""
+    return Statement(RowsShape(table, _shapes_of(conditions), is_locked), tuple(collect_values(conditions)))
+
+
+def has_key(table: TableInfo, key: object) -> Condition:
+    """The condition that a row has this key."""
+    return Filter(Target(table.key), "eq", table.key_kind, key)
+
+
+def has_one_of(table: TableInfo, keys: Iterable[object]) -> Condition:
+    """The condition that a row has one of these keys."""
+    return Filter(Target(table.key), "in", table.key_kind, tuple(keys))
 
 
 def aggregate(table: TableInfo, asked: Aggregation, *, is_whole: bool = False) -> Statement:
@@ -67,9 +100,29 @@ def aggregate(table: TableInfo, asked: Aggregation, *, is_whole: bool = False) -
     return Statement(shape, tuple(shape.values_of(asked)))
 
 
-def insert_row(table: TableInfo, values: Mapping[str, object]) -> Statement:
-    """Insert one row; returns its row JSON."""
-    return Statement(InsertShape(table, tuple(values)), tuple(values.values()))
+def insert_row(
+    table: TableInfo, values: Mapping[str, object], on_conflict: OnConflict = OnConflict.REFUSE
+) -> Statement:
+    """Insert one row; returns its row JSON, or nothing when a row with its key stays instead."""
+    return Statement(InsertShape(table, tuple(values), on_conflict), tuple(values.values()))
+
+
+def insert_rows(
+    table: TableInfo,
+    columns: tuple[str, ...],
+    rows: Sequence[tuple[object, ...]],
+    on_conflict: OnConflict = OnConflict.REFUSE,
+    kept: tuple[str, ...] = (),
+) -> ManyStatement:
+    """Insert rows with these columns; returns the keys of the new ones where they are not known from the values.
+
+    A merge leaves the columns `kept` of a row that exists as they are.
+    """
+    has_keys = table.key in columns
+    one = InsertShape(table, columns, on_conflict, Returned.NOTHING if has_keys else Returned.KEY, kept)
+    tells_keys = on_conflict is OnConflict.IGNORE or not has_keys
+    bulk = BulkInsertShape(table, columns, on_conflict, Returned.KEY if tells_keys else Returned.NOTHING, kept)
+    return ManyStatement(one, bulk, rows, columns.index(table.key) if has_keys else None, tells_keys=tells_keys)
 
 
 def update_row(table: TableInfo, key: object, values: Mapping[str, object]) -> Statement:
@@ -80,6 +133,22 @@ def update_row(table: TableInfo, key: object, values: Mapping[str, object]) -> S
 def delete_row(table: TableInfo, key: object) -> Statement:
     """Delete the row with this key; returns its row JSON, or nothing when there is no such row."""
     return Statement(DeleteShape(table), (key,))
+
+
+def update_rows(table: TableInfo, values: Mapping[str, object], conditions: tuple[Condition, ...]) -> Statement:
+    """Set these columns of all rows that pass every filter; returns nothing."""
+    shape = UpdateManyShape(table, tuple(values), _shapes_of(conditions))
+    return Statement(shape, (*values.values(), *collect_values(conditions)))
+
+
+def delete_rows(table: TableInfo, conditions: tuple[Condition, ...]) -> Statement:
+    """Delete all rows that pass every filter; returns nothing."""
+    return Statement(DeleteManyShape(table, _shapes_of(conditions)), tuple(collect_values(conditions)))
+
+
+def lock_table(table: TableInfo) -> Statement:
+    """Wait for all who write to a table, and keep others from it until the transaction ends."""
+    return Statement(TableLockShape(table), ())
 
 
 def _shapes_of(conditions: tuple[Condition, ...]) -> tuple[ConditionShape, ...]:
@@ -156,11 +225,13 @@ class CountShape:
 
 @dataclass(frozen=True, slots=True)
 class KeysShape:
-    """The keys of the rows that pass every filter."""
+    """The keys of some of the rows that pass every filter."""
 
     table: TableInfo
     filters: tuple[ConditionShape, ...]
+    is_limited: bool
 
     def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
         source = sql_table(self.table)
-        return passing(select(source.c[self.table.key]), self.table, self.filters, parameters)
+        keys = passing(select(source.c[self.table.key]), self.table, self.filters, parameters)
+        return keys.limit(parameters.take(Kind.INTEGER)) if self.is_limited else keys

@@ -2,30 +2,32 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
+from typing import Any
 
 import msgspec
 
+from src.core.errors import ApiError
 from src.core.tables import TableInfo
-from src.db.connection import Database, Row
+from src.db.connection import Connection, Database, Result, Row, Work
 from src.db.queries import builder
 from src.db.queries.query import Condition, Filter, Target
-from src.db.queries.statement import Statement
+from src.db.queries.statement import ManyStatement, Statement
 
 Run = Callable[[str, Sequence[object]], Awaitable[Sequence[Row]]]
 
 
-async def fetch_row(db: Database, statement: Statement) -> str | None:
+async def fetch_row(db: Connection, statement: Statement) -> str | None:
     """Run a statement for one row; its JSON text, or None when there is no such row."""
     rows = await _run(db, db.fetch, statement)
     return rows[0][0] if rows else None
 
 
-async def fetch_page(db: Database, statement: Statement) -> list[Row]:
+async def fetch_page(db: Connection, statement: Statement) -> list[Row]:
     """Run a page statement; per row its JSON text and, last, an object with its sort values (it may be the row)."""
     return list(await _run(db, db.fetch, statement))
 
 
-async def fetch_groups(db: Database, statement: Statement) -> list[str]:
+async def fetch_groups(db: Connection, statement: Statement) -> list[str]:
     """Run an aggregation; the JSON texts of its groups, in order."""
     return [row[0] for row in await _run(db, db.fetch_long, statement)]
 
@@ -38,14 +40,14 @@ async def stream_rows(db: Database, statement: Statement) -> AsyncGenerator[list
                 yield [row[0] for row in rows]
 
 
-async def count_rows(db: Database, table: TableInfo, conditions: tuple[Condition, ...]) -> int:
+async def count_rows(db: Connection, table: TableInfo, conditions: tuple[Condition, ...]) -> int:
     """Count the rows that pass every filter."""
     rows = await _run(db, db.fetch_long, builder.count_rows(table, conditions))
     count: int = rows[0][0]
     return count
 
 
-async def estimate_rows(db: Database, table: TableInfo, conditions: tuple[Condition, ...]) -> int | None:
+async def estimate_rows(db: Connection, table: TableInfo, conditions: tuple[Condition, ...]) -> int | None:
     """How many rows the database's planner expects to pass every filter; None where it has no such number."""
     if not db.dialect.explain:
         return None
@@ -57,44 +59,107 @@ async def estimate_rows(db: Database, table: TableInfo, conditions: tuple[Condit
     return number
 
 
-async def write_row(db: Database, statement: Statement) -> str | None:
+async def write_row(db: Connection, statement: Statement) -> str | None:
     """Run a statement that writes one row; its JSON text once it is committed, or None when there is no such row."""
     rows = await _run(db, db.write, statement)
     return rows[0][0] if rows else None
 
 
+async def change_rows(db: Connection, statement: Statement) -> int:
+    """Run a statement that writes and answers nothing; the number of rows that it wrote."""
+    with _translating(db):
+        return await db.change(*statement.compile(db.dialect))
+
+
+async def write_rows(db: Connection, statement: ManyStatement) -> list[Any]:
+    """Write many rows; per row its key, or None where it was ignored because a row with its key exists.
+
+    Raises:
+        ApiError: a row was refused; `error.row` is its place, counted from 0.
+    """
+    if db.takes_bulk:
+        return statement.keys_of(await _run(db, db.write, statement.in_bulk()))
+    keys = []
+    for row, one in enumerate(statement.one_by_one()):
+        try:
+            keys.append(await _write_one(db, one, statement.key_of(row)))
+        except ApiError as error:
+            error.row = row
+            raise
+    return keys
+
+
+async def _write_one(db: Connection, statement: Statement, key: object) -> object:
+    if key is None:
+        return (await _run(db, db.write, statement))[0][0]
+    return key if await change_rows(db, statement) else None
+
+
+async def fetch_keys(db: Connection, statement: Statement) -> list[object]:
+    """Run a statement for keys that may look at many rows."""
+    return [row[0] for row in await _run(db, db.fetch_long, statement)]
+
+
+async def fetch_rows(db: Connection, statement: Statement) -> list[Row]:
+    """Run a statement for rows beside their keys; per row its JSON text and its key, as the driver gives it."""
+    return list(await _run(db, db.fetch, statement))
+
+
+class _Rehearsed(Exception):
+    """Ends a transaction that was only tried, with its result."""
+
+    def __init__(self, result: Any) -> None:
+        self.result = result
+
+
+async def transact(
+    db: Connection, work: Work[Result], *, is_rehearsal: bool = False, time_limit_s: float | None = None
+) -> Result:
+    """Run work in one transaction, all or nothing; of a rehearsal, nothing is stored."""
+
+    async def rehearse(transaction: Connection) -> Result:
+        raise _Rehearsed(await work(transaction))
+
+    with _translating(db):
+        if not is_rehearsal:
+            return await db.transact(work, time_limit_s)
+        try:
+            return await db.transact(rehearse, time_limit_s)
+        except _Rehearsed as end:
+            result: Result = end.result
+            return result
+
+
 async def count_referring_rows(
-    db: Database, tables: Iterable[TableInfo], table: TableInfo, key: object
+    db: Connection, tables: Iterable[TableInfo], table: TableInfo, keys: Sequence[object]
 ) -> dict[str, int]:
-    """Per table of `tables` with rows that refer to this row by a foreign key, the number of those rows."""
+    """Per table of `tables` with rows that refer to one of these rows by a foreign key, the number of those rows."""
     counts: dict[str, int] = {}
     for other in tables:
         for reference in other.foreign_keys:
             if (reference.referred_table, reference.referred_column) == (table.name, table.key):
-                count = await _count(db, other, reference.column, key)
+                count = await _count(db, other, reference.column, keys)
                 counts[other.name] = counts.get(other.name, 0) + count
     return {name: count for name, count in counts.items() if count}
 
 
 async def find_missing_references(
-    db: Database, tables: Mapping[str, TableInfo], table: TableInfo, values: Mapping[str, object]
+    db: Connection, tables: Mapping[str, TableInfo], table: TableInfo, values: Mapping[str, object]
 ) -> list[str]:
     """The columns of `values` whose foreign key finds no row in the table that it refers to."""
-    return [
-        reference.column
-        for reference in table.foreign_keys
-        if values.get(reference.column) is not None
-        and reference.referred_table in tables
-        and not await _count(db, tables[reference.referred_table], reference.referred_column, values[reference.column])
-    ]
+    missing = []
+    for reference in table.foreign_keys:
+        value, referred = values.get(reference.column), tables.get(reference.referred_table)
+        if value is not None and referred and not await _count(db, referred, reference.referred_column, [value]):
+            missing.append(reference.column)
+    return missing
 
 
-async def _count(db: Database, table: TableInfo, column: str, value: object) -> int:
-    kind = table.by_name[column].kind
-    return await count_rows(db, table, (Filter(Target(column), "eq", kind, value),))
+async def _count(db: Connection, table: TableInfo, column: str, values: Sequence[object]) -> int:
+    return await count_rows(db, table, (Filter(Target(column), "in", table.by_name[column].kind, tuple(values)),))
 
 
-async def _run(db: Database, run: Run, statement: Statement) -> Sequence[Row]:
+async def _run(db: Connection, run: Run, statement: Statement) -> Sequence[Row]:
     with _translating(db):
         return await run(*statement.compile(db.dialect))
 
@@ -104,7 +169,7 @@ class _translating:  # noqa: N801  reads as a verb in a with statement, and cost
 
     __slots__ = ("_db",)
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Connection) -> None:
         self._db = db
 
     def __enter__(self) -> None:

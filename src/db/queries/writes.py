@@ -1,17 +1,41 @@
-"""The shapes of statements that write one row and answer it."""
+"""The shapes of statements that write rows, and of those that read rows in order to write them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
-from sqlalchemy import delete, insert, literal_column, update
-from sqlalchemy.sql import ClauseElement
+from sqlalchemy import delete, func, insert, literal_column, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql import ClauseElement, Delete, Insert, Update
+from sqlalchemy.sql.elements import ColumnElement
 
 from src.core.tables import Kind, TableInfo
-from src.db.queries.rendering import render_written
-from src.db.queries.statement import Dialect, Parameters, sql_table
+from src.db.queries.expressions import Expression
+from src.db.queries.filters import ConditionShape
+from src.db.queries.rendering import SOURCE, RowJson, render_written
+from src.db.queries.statement import Dialect, Form, Parameters, sql_table
 
 SQLITE_NOW: Any = literal_column("strftime('%Y-%m-%dT%H:%M:%S+00:00', 'now')")
+
+
+class OnConflict(Enum):
+    """What becomes of a new row whose key exists."""
+
+    REFUSE = auto()
+    IGNORE = auto()
+    """The row that is there stays as it is."""
+    MERGE = auto()
+    """The row that is there gets the columns of the new one."""
+
+
+class Returned(Enum):
+    """What a write answers of each row that it wrote."""
+
+    NOTHING = auto()
+    KEY = auto()
+    ROW = auto()
+    """The row as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +44,17 @@ class InsertShape:
 
     table: TableInfo
     columns: tuple[str, ...]
+    on_conflict: OnConflict = OnConflict.REFUSE
+    returned: Returned = Returned.ROW
+    kept: tuple[str, ...] = ()
+    """Columns of a row that exists which a merge leaves as they are."""
 
     def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
         values: dict[str, Any] = _take_values(self.table, self.columns, parameters)
         if dialect.name == "sqlite":
             values |= dict.fromkeys(self._left_to_the_clock(), SQLITE_NOW)
-        statement: ClauseElement = render_written(dialect, insert(sql_table(self.table)).values(values), self.table)
+        write = _insert(dialect, self.table, self.on_conflict, self.columns, self.kept).values(values)
+        statement: ClauseElement = _returning(dialect, write, self.table, self.returned)
         return statement
 
     def _left_to_the_clock(self) -> Iterator[str]:
@@ -33,6 +62,53 @@ class InsertShape:
         for name in self.table.database_defaults:
             if name not in self.columns and self.table.by_name[name].kind is Kind.TIMESTAMP:
                 yield name
+
+
+# The arrays that PostgreSQL takes for the values of a column; they are cast to the column's own type on their way in.
+ARRAY_TYPES: dict[Kind, str] = {
+    Kind.TEXT: "text",
+    Kind.UUID: "uuid",
+    Kind.TIMESTAMP: "timestamptz",
+    Kind.LOCAL_TIMESTAMP: "timestamp",
+    Kind.DATE: "date",
+    Kind.INTEGER: "bigint",
+    Kind.DOUBLE: "double precision",
+    Kind.NUMERIC: "numeric",
+    Kind.BOOLEAN: "boolean",
+    Kind.JSON: "json",
+}
+
+
+class ArrayOf(Expression):
+    """A parameter that carries an array of a type of PostgreSQL's."""
+
+    def __init__(self, type_name: str, values: ColumnElement[Any]) -> None:
+        self.type_name = type_name
+        super().__init__(values)
+
+    def postgresql(self, values: str) -> str:
+        return f"CAST({values} AS {self.type_name}[])"
+
+
+@dataclass(frozen=True, slots=True)
+class BulkInsertShape:
+    """Any number of new rows with these columns, each column an array. For PostgreSQL."""
+
+    table: TableInfo
+    columns: tuple[str, ...]
+    on_conflict: OnConflict
+    returned: Returned
+    kept: tuple[str, ...]
+
+    def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
+        kinds = [self.table.by_name[name].kind for name in self.columns]
+        arrays = [ArrayOf(ARRAY_TYPES[kind], parameters.take(kind, Form.LIST)) for kind in kinds]
+        names = [f"c{number}" for number in range(len(arrays))]
+        given = func.unnest(*arrays).table_valued(*names).render_derived(name=SOURCE)
+        write = _insert(dialect, self.table, self.on_conflict, self.columns, self.kept)
+        write = write.from_select(list(self.columns), select(*(given.c[name] for name in names)))
+        statement: ClauseElement = _returning(dialect, write, self.table, self.returned)
+        return statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +122,22 @@ class UpdateShape:
         source = sql_table(self.table)
         values = _take_values(self.table, self.columns, parameters)
         write = update(source).values(values).where(source.c[self.table.key] == parameters.take(self.table.key_kind))
-        statement: ClauseElement = render_written(dialect, write, self.table)
+        statement: ClauseElement = _returning(dialect, write, self.table, Returned.ROW)
         return statement
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateManyShape:
+    """These columns of all rows that pass every filter."""
+
+    table: TableInfo
+    columns: tuple[str, ...]
+    filters: tuple[ConditionShape, ...]
+
+    def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
+        source = sql_table(self.table)
+        write = update(source).values(_take_values(self.table, self.columns, parameters))
+        return write.where(*(condition.build(source, parameters) for condition in self.filters))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +149,69 @@ class DeleteShape:
     def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
         source = sql_table(self.table)
         write = delete(source).where(source.c[self.table.key] == parameters.take(self.table.key_kind))
-        statement: ClauseElement = render_written(dialect, write, self.table)
+        statement: ClauseElement = _returning(dialect, write, self.table, Returned.ROW)
         return statement
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteManyShape:
+    """All rows that pass every filter."""
+
+    table: TableInfo
+    filters: tuple[ConditionShape, ...]
+
+    def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
+        source = sql_table(self.table)
+        return delete(source).where(*(condition.build(source, parameters) for condition in self.filters))
+
+
+@dataclass(frozen=True, slots=True)
+class RowsShape:
+    """All rows that pass every filter, each beside its key; nobody else changes locked ones meanwhile."""
+
+    table: TableInfo
+    filters: tuple[ConditionShape, ...]
+    is_locked: bool = False
+
+    def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
+        source = sql_table(self.table)
+        rows = select(source).where(*(condition.build(source, parameters) for condition in self.filters))
+        if self.is_locked:
+            # SQLite has one writer, who need not lock. In one order, two who lock many rows do not wait for each other.
+            rows = rows.order_by(source.c[self.table.key]).with_for_update()
+        page = rows.subquery(SOURCE)
+        columns: tuple[Any, ...] = (RowJson(SOURCE, self.table.columns), page.c[self.table.key])
+        return select(*columns).select_from(page)
+
+
+@dataclass(frozen=True, slots=True)
+class TableLockShape:
+    """Wait for all who write to a table, and let nobody write to it before this transaction ends. For PostgreSQL."""
+
+    table: TableInfo
+
+    def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
+        name = dialect.sql.identifier_preparer.quote(self.table.name)
+        return literal_column(f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE")
+
+
+def _insert(
+    dialect: Dialect, table: TableInfo, on_conflict: OnConflict, columns: tuple[str, ...], kept: tuple[str, ...]
+) -> Any:
+    source = sql_table(table)
+    if on_conflict is OnConflict.REFUSE:
+        return insert(source)
+    write: Any = (sqlite if dialect.name == "sqlite" else postgresql).insert(source)
+    if on_conflict is OnConflict.IGNORE:
+        return write.on_conflict_do_nothing(index_elements=[table.key])
+    merged = [name for name in columns if name != table.key and name not in kept] or [table.key]
+    return write.on_conflict_do_update(index_elements=[table.key], set_={name: write.excluded[name] for name in merged})
+
+
+def _returning(dialect: Dialect, write: Insert | Update | Delete, table: TableInfo, returned: Returned) -> Any:
+    if returned is Returned.ROW:
+        return render_written(dialect, write, table)
+    return write if returned is Returned.NOTHING else write.returning(sql_table(table).c[table.key])
 
 
 def _take_values(table: TableInfo, columns: tuple[str, ...], parameters: Parameters) -> dict[str, Any]:

@@ -1,0 +1,140 @@
+"""What can be done with many rows of a table at once: insert a list, change or delete those that pass filters."""
+
+from typing import NamedTuple
+
+import msgspec
+
+from src.api.bodies import Values, read_rows
+from src.api.conditions import refuse_conditions
+from src.api.given_rows import MAX_ROWS
+from src.api.http import PATCH_TYPES, Answer, Request, shortened
+from src.api.merge_patch import Patch
+from src.api.preferences import IGNORE, MERGE, Preferences, read_preferences
+from src.api.query import parse_conditions, split_query
+from src.api.writer import Writer
+from src.core.errors import InvalidRequest, Problem, ReferenceBroken, RowConflict
+from src.db.connection import Connection, Work
+from src.db.queries import builder
+from src.db.queries.executor import change_rows, fetch_keys, fetch_rows, transact
+from src.db.queries.query import Condition
+from src.db.queries.writes import OnConflict
+
+# How many rows a request may change that does not say so, and how many it may change at all.
+DEFAULT_AFFECTED = 1000
+MAX_AFFECTED = 100_000
+
+RESOLUTIONS = {"": OnConflict.REFUSE, IGNORE: OnConflict.IGNORE, MERGE: OnConflict.MERGE}
+
+
+async def create_many(request: Request, writer: Writer, media_type: bytes, body: bytes, prefers: Preferences) -> Answer:
+    """Insert the rows of a body, all of them or none; answer those that were written, in their order."""
+    rows = read_rows(writer.models, media_type, body)
+
+    async def insert(db: Connection) -> list[str]:
+        keys = await writer.insert_many(db, rows, RESOLUTIONS[prefers.resolution])
+        written = [key for key in keys if key is not None]
+        if prefers.is_minimal or not written:
+            return []
+        # Rows are read back by their keys: SQLite takes three times as long to return them one by one.
+        found = await fetch_rows(db, builder.select_rows(writer.table, (builder.has_one_of(writer.table, written),)))
+        by_key = {str(key): row for row, key in found}
+        return [by_key[str(key)] for key in written]
+
+    written = await transact(request.db, insert, is_rehearsal=prefers.is_rehearsal)
+    applied = prefers.applied("return", "resolution", "tx")
+    if prefers.is_minimal:
+        return Answer(201, headers=applied)
+    return Answer(201, f"[{','.join(written)}]".encode(), applied)
+
+
+class ManyRowsHandlers:
+    """The handlers of one table for those of its rows that pass filters."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._table = writer.table
+
+    async def patch_rows(self, request: Request) -> Answer:
+        """Change columns of all rows that pass every filter, of which there must be one; answers how many.
+
+        The body is a JSON merge patch (RFC 7396). When more rows pass than `Prefer: max-affected=N` allows, 1000
+        without it, nothing happens.
+        """
+        refuse_conditions(request)
+        prefers = read_preferences(request.header(b"prefer"))
+        filters = parse_conditions(self._table, split_query(request.query_string))
+        _, body = await request.body_of(*PATCH_TYPES)
+        patch = Patch(self._writer.models, body)
+        if patch.names_key:
+            reason = "a row keeps its key"
+            problem = Problem("body", f"/{self._table.key}", reason)
+            raise InvalidRequest(f"{self._table.key}: {reason}", (problem,))
+        if patch.merges_documents:
+            most = min(_most_affected(prefers), MAX_ROWS)
+            found = await self._find(request.db, filters, most)
+            return await self._answer(request, prefers, lambda db: self._merge_each(request, db, found, patch))
+        changes = patch.values()
+        found = await self._find(request.db, filters, _most_affected(prefers))
+        return await self._answer(request, prefers, lambda db: self._change(db, found, self._writer.changed(changes)))
+
+    async def delete_rows(self, request: Request) -> Answer:
+        """Delete all rows that pass every filter, of which there must be one; answers how many.
+
+        When more rows pass than `Prefer: max-affected=N` allows, 1000 without it, nothing happens.
+        """
+        refuse_conditions(request)
+        prefers = read_preferences(request.header(b"prefer"))
+        filters = parse_conditions(self._table, split_query(request.query_string))
+        found = await self._find(request.db, filters, _most_affected(prefers))
+        return await self._answer(request, prefers, lambda db: self._delete(db, found))
+
+    async def _find(self, db: Connection, filters: tuple[Condition, ...], most: int) -> "Found":
+        """The rows that pass now. They are looked for before the transaction, so that it is short."""
+        keys = await fetch_keys(db, builder.select_keys(self._table, filters, most + 1))
+        if len(keys) > most:
+            reason = f"more than {most} {'row passes' if most == 1 else 'rows pass'} the filters; nothing was changed"
+            raise InvalidRequest(
+                f"{reason}; Prefer: max-affected=N allows more, or less", (Problem("header", "Prefer", reason),)
+            )
+        # The filters hold once more when the rows are written: one that was changed meanwhile may not pass any more.
+        return Found(keys, (builder.has_one_of(self._table, keys), *filters))
+
+    async def _answer(self, request: Request, prefers: Preferences, work: Work[int]) -> Answer:
+        count = await transact(request.db, work, is_rehearsal=prefers.is_rehearsal)
+        applied = prefers.applied("return", "max-affected", "tx")
+        if prefers.is_minimal:
+            return Answer(204, headers=applied)
+        return Answer(200, msgspec.json.encode({"count": count}), applied)
+
+    async def _change(self, db: Connection, found: "Found", values: Values) -> int:
+        try:
+            return await change_rows(db, builder.update_rows(self._table, values, found.conditions))
+        except ReferenceBroken as error:
+            raise await self._writer.explain_references(db, values) from error
+
+    async def _merge_each(self, request: Request, db: Connection, found: "Found", patch: Patch) -> int:
+        rows = await fetch_rows(db, builder.select_rows(self._table, found.conditions, is_locked=True))
+        for row, key in rows:
+            try:
+                values = patch.apply(row, request.settings.max_body_bytes)
+                await self._writer.update(db, key, self._writer.changed(values))
+            except (InvalidRequest, RowConflict) as error:
+                raise type(error)(f"the row {shortened(str(key))}: {error.detail}", error.problems) from error
+        return len(rows)
+
+    async def _delete(self, db: Connection, found: "Found") -> int:
+        try:
+            return await change_rows(db, builder.delete_rows(self._table, found.conditions))
+        except ReferenceBroken as error:
+            raise await self._writer.explain_delete(db, found.keys) from error
+
+
+class Found(NamedTuple):
+    """The rows that a request is about."""
+
+    keys: list[object]
+    conditions: tuple[Condition, ...]
+
+
+def _most_affected(prefers: Preferences) -> int:
+    return min(int(prefers.max_affected), MAX_AFFECTED) if prefers.max_affected else DEFAULT_AFFECTED

@@ -1,0 +1,124 @@
+"""One strict parser for all JSON that clients send.
+
+Python's parser takes NaN and lone surrogates, orjson turns 10^30 into a double. msgspec does neither; what
+it lets pass (duplicate members, depth) is checked here.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+
+from src.api.http import shortened
+from src.core.errors import InvalidRequest, Problem
+from src.core.values import MAX_JSON_DEPTH
+
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+_find_long_integer = re.compile(rb"[0-9]{309}").search
+MAX_DOUBLE = int(sys.float_info.max)
+
+
+class Json(NamedTuple):
+    """What a client wrote, decoded, and its text without white space between tokens."""
+
+    value: Any
+    text: bytes
+    is_canonical: bool
+    """Whether the value encodes to the text, so that any part of it encodes to its part of the text."""
+
+
+def parse_json(body: bytes, levels: int = 1) -> Json:
+    """Parse strict JSON, in which documents stand inside so many `levels` of objects and arrays.
+
+    Raises:
+        InvalidRequest: not JSON in UTF-8, a duplicate member, NUL in a text, or nested too deep.
+    """
+    if not body:
+        raise InvalidRequest("the body is empty", (Problem("body", "", "takes JSON"),))
+    try:
+        value = _decode(body)
+        text = msgspec.json.format(body, indent=-1)
+    except RecursionError:
+        raise _too_deep() from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        reason = "the text is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise InvalidRequest(f"the body is not JSON: {reason}", (Problem("body", "", reason),)) from None
+    # An object as text has fewer brackets than its depth only if some of them do not nest.
+    if body.count(b"{") + body.count(b"[") > MAX_JSON_DEPTH and _depth(value) > MAX_JSON_DEPTH + levels:
+        raise _too_deep()
+    if b"\\u0000" in body:
+        _refuse_nul(value)
+    if _find_long_integer(body):
+        _refuse_past_doubles(value)
+    # What encodes back to the same text had no duplicate member; anything else is looked at properly.
+    is_canonical = _encode(value) == text
+    if not is_canonical:
+        json.loads(text, object_pairs_hook=_refuse_duplicates, parse_int=_unread, parse_float=_unread)
+    return Json(value, text, is_canonical)
+
+
+def _too_deep() -> InvalidRequest:
+    reason = f"JSON documents are nested at most {MAX_JSON_DEPTH} levels deep"
+    return InvalidRequest(reason, (Problem("body", "", reason),))
+
+
+def _depth(value: object) -> int:
+    """The number of objects and arrays around the innermost value."""
+    depth, level = 0, [value]
+    while level := [item for item in level if isinstance(item, dict | list)]:
+        depth += 1
+        level = [child for item in level for child in (item.values() if isinstance(item, dict) else item)]
+    return depth
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from value
+        for child in value.values():
+            yield from _texts(child)
+    elif isinstance(value, list):
+        for child in value:
+            yield from _texts(child)
+
+
+def _refuse_nul(value: object) -> None:
+    if any("\x00" in text for text in _texts(value)):
+        reason = "text has no NUL character (\\u0000)"
+        raise InvalidRequest(reason, (Problem("body", "", reason),))
+
+
+def _numbers(value: object) -> Iterator[int]:
+    if type(value) is int:
+        yield value
+    elif isinstance(value, dict | list):
+        for child in value.values() if isinstance(value, dict) else value:
+            yield from _numbers(child)
+
+
+def _refuse_past_doubles(value: object) -> None:
+    """Refuse integers that most JSON parsers could not read back; with an exponent, msgspec refuses them."""
+    if any(abs(number) > MAX_DOUBLE for number in _numbers(value)):
+        reason = "a number is at most 1.7976931348623157e308"
+        raise InvalidRequest(reason, (Problem("body", "", reason),))
+
+
+def _unread(_: str) -> int:
+    return 0
+
+
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in members:
+            raise InvalidRequest(
+                f"the member {shortened(name)!r} stands twice in one object",
+                (Problem("body", "/" + shortened(name), "stands twice in one object"),),
+            )
+        members[name] = value
+    return members
