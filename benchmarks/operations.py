@@ -56,11 +56,12 @@ def expanded_pages(_: int) -> Requests:
 
 def creates(_: int) -> Requests:
     """Events of different people and kinds, with documents of different shapes."""
-    bodies = (json.dumps(_new_event(number), ensure_ascii=False) for number in range(40))
+    bodies = (json.dumps(new_event(number), ensure_ascii=False) for number in range(40))
     return Requests(["/events"], tuple(bodies), (("Content-Type", "application/json"),))
 
 
-def _new_event(number: int) -> dict[str, object]:
+def new_event(number: int) -> dict[str, object]:
+    """An event, one of many kinds."""
     documents = (
         {"screen": "home", "dur": number / 8},
         {"screen": "straße", "items": [*range(number % 7)], "is_first": number % 2 == 0},
