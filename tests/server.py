@@ -23,6 +23,7 @@ def serving(app: Any) -> Iterator[httpx.Client]:
         # An application that does not start ends the server; the client then finds nobody.
         with contextlib.suppress(SystemExit):
             server.run([listener])
+        listener.close()
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()

@@ -62,8 +62,11 @@ def check_row(models: TableModels, model: type[WriteModel], given: Given) -> Che
     for name in models.server_columns:
         value.pop(name, None)
     row = _validate(model, value)
-    columns = models.columns_by_field
-    values = {columns[field]: content for field, content in row.__dict__.items() if field in columns}
+    if models.has_plain_names:
+        values = row.__dict__
+    else:
+        columns = models.columns_by_field
+        values = {columns[field]: content for field, content in row.__dict__.items()}
     for name in models.info.documents:
         if values.get(name) is not None:
             values[name] = given.document(name)

@@ -58,6 +58,11 @@ class TableModels:
         return any(column.kind is Kind.NUMERIC for column in self.info.columns)
 
     @cached_property
+    def has_plain_names(self) -> bool:
+        """Whether every field of the models is called as its column."""
+        return all(field.alias is None for field in self.read.model_fields.values())
+
+    @cached_property
     def required(self) -> tuple[str, ...]:
         """The columns that every new row must bring."""
         return tuple(field.alias or name for name, field in self.create.model_fields.items() if field.is_required())

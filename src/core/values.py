@@ -88,7 +88,8 @@ def parse_timestamp(value: object) -> datetime:
             "takes a time of the calendar with its offset, such as 2026-01-31T09:30:00Z or "
             f"2026-01-31T10:30:00.123456+01:00, in the years {MIN_YEAR} to {MAX_YEAR}"
         )
-    instant = datetime.fromisoformat(value.upper() if len(value) == 20 else _cut_to_microseconds(value).upper())
+    # Digits past microseconds are cut by Python itself.
+    instant = datetime.fromisoformat(value.upper())
     if instant.tzinfo is not UTC:
         instant = instant.astimezone(UTC)
     if not _FIRST_INSTANT <= instant < _PAST_LAST_INSTANT:
@@ -102,16 +103,7 @@ def parse_local_timestamp(value: object) -> datetime:
         return value
     if not isinstance(value, str) or not _match_local_timestamp(value):
         raise ValueError("takes a date and a time without offset, such as 2026-01-31T09:30:00")
-    return datetime.fromisoformat(_cut_to_microseconds(value).upper())
-
-
-def _cut_to_microseconds(value: str) -> str:
-    """Cut what stands after the sixth digit of a second: `fromisoformat` would do so only since Python 3.12."""
-    head, point, rest = value.partition(".")
-    if not point:
-        return value
-    digits = re.match(r"\d*", rest).group()  # type: ignore[union-attr]
-    return f"{head}.{digits[:6].ljust(6, '0')}{rest[len(digits) :]}"
+    return datetime.fromisoformat(value.upper())
 
 
 def parse_date(value: object) -> date:
