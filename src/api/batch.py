@@ -24,6 +24,8 @@ from src.db.connection import Connection
 from src.db.queries.executor import transact
 
 MAX_REQUESTS = 100
+# What is answered stands in memory until all is committed.
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
 BATCH_PATH = "/batch"
 # Around a document stand the batch, its list, a request, an array of rows, and a row.
 LEVELS = 5
@@ -65,7 +67,14 @@ async def run_batch(request: Request) -> Answer:
     prepared = [_prepare(request, index, part) for index, part in enumerate(parts)]
 
     async def run(db: Connection) -> bytes:
-        return b"[" + b",".join([await _run_part(part, db, index) for index, part in enumerate(prepared)]) + b"]"
+        answers: list[bytes] = []
+        room = MAX_ANSWER_BYTES
+        for index, part in enumerate(prepared):
+            answers.append(await _run_part(part, db, index))
+            room -= len(answers[-1])
+            if room < 0:
+                raise _refused(index, "url", f"the answers have more than {MAX_ANSWER_BYTES} bytes; ask for less")
+        return b"[" + b",".join(answers) + b"]"
 
     answers = await transact(request.db, run, is_rehearsal=prefers.is_rehearsal)
     return Answer(200, answers, prefers.applied("tx"))

@@ -38,7 +38,8 @@ async def create_many(request: Request, writer: Writer, media_type: bytes, body:
         # Rows are read back by their keys: SQLite takes three times as long to return them one by one.
         found = await fetch_rows(db, builder.select_rows(writer.table, (builder.has_one_of(writer.table, written),)))
         by_key = {str(key): row for row, key in found}
-        return [by_key[str(key)] for key in written]
+        encode = db.dialect.encoders.get(writer.table.key_kind, str)
+        return [by_key[str(encode(key))] for key in written]
 
     written = await transact(request.db, insert, is_rehearsal=prefers.is_rehearsal)
     applied = prefers.applied("return", "resolution", "tx")
