@@ -46,7 +46,9 @@ class Sqlite:
         return self.connection.execute(sql, values).fetchall()
 
     async def write(self, sql: str, *values: Any) -> Any:
-        return await self.writer.write(sql, values)
+        return await self.writer.run(
+            lambda writing: writing.execute(sql, values).fetchall(), SETTINGS.statement_timeout_s
+        )
 
     def time(self, value: datetime) -> Any:
         return write_time(value)
