@@ -9,6 +9,7 @@ from src.api.errors import MAX_PROBLEMS
 from src.api.given_rows import Given, given_row, given_rows
 from src.api.hints import nearest
 from src.api.http import shortened
+from src.api.strict_json import need_object
 from src.core.errors import InvalidRequest, Problem
 from src.core.models import TableModels
 from src.core.types import WriteModel
@@ -56,9 +57,7 @@ def check_row(models: TableModels, model: type[WriteModel], given: Given) -> Che
     Raises:
         InvalidRequest: with one problem per member that is missing, unknown or wrong.
     """
-    value = given.value
-    if not isinstance(value, dict):
-        raise InvalidRequest("the body must be a JSON object", (Problem("body", "", "takes a JSON object"),))
+    value = need_object(given.value)
     for name in models.server_columns:
         value.pop(name, None)
     row = _validate(model, value)

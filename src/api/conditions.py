@@ -45,9 +45,9 @@ class Conditions(NamedTuple):
         Raises:
             PreconditionFailed: it is another one, or there is one where none must be, or the other way round.
         """
-        if self.match is not None and not _has(self.match, row, is_weak=False):
+        if self.match is not None and _find(self.match, row, is_weak=False) is None:
             raise PreconditionFailed("the row is not the one of If-Match any more; read it again")
-        if self.none_match is not None and _has(self.none_match, row, is_weak=True):
+        if self.none_match is not None and _find(self.none_match, row, is_weak=True) is not None:
             raise PreconditionFailed("the row is there already, as If-None-Match rules out")
 
     def find_unchanged(self, row: str) -> str | None:
@@ -57,10 +57,7 @@ class Conditions(NamedTuple):
             PreconditionFailed: the row is not that of If-Match.
         """
         self._replace(none_match=None).check(row)
-        if self.none_match is None or not _has(self.none_match, row, is_weak=True):
-            return None
-        tag = tag_of(row.encode()).decode()
-        return next((given for given in self.none_match if _opaque(given) == tag), tag)
+        return None if self.none_match is None else _find(self.none_match, row, is_weak=True)
 
 
 def read_conditions(request: Request) -> Conditions | None:
@@ -110,13 +107,14 @@ def _split(text: str) -> Iterator[str | None]:
         place = found.end()
 
 
-def _has(tags: Tags, row: str | None, *, is_weak: bool) -> bool:
+def _find(tags: Tags, row: str | None, *, is_weak: bool) -> str | None:
+    """The one of the tags that a row has, as it was written; None when it has none of them, or does not exist."""
     if row is None:
-        return False
-    if tags == (ANY,):
-        return True
+        return None
     tag = tag_of(row.encode()).decode()
-    return any(_opaque(given) == tag for given in tags if is_weak or not given.startswith("W/"))
+    if tags == (ANY,):
+        return tag
+    return next((given for given in tags if (is_weak or not given.startswith("W/")) and _opaque(given) == tag), None)
 
 
 def _opaque(tag: str) -> str:

@@ -94,9 +94,8 @@ def _given(models: TableModels, value: Any, text: bytes, *, is_canonical: bool) 
     if not isinstance(value, dict):
         return Given(value, str)
     if models.has_decimals:
-        exact = _decode_exactly(text or _encode(value))
-        members = decode_members(text or _encode(value))
-        return Given(exact, lambda name: bytes(members[name]).decode())
+        text = text or _encode(value)
+        value, is_canonical = _decode_exactly(text), False
     if is_canonical:
         return Given(value, lambda name: _encode(value[name]).decode())
     members = decode_members(text)

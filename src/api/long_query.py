@@ -7,7 +7,7 @@ import msgspec
 
 from src.api.http import FORM_TYPE, QUERY_TYPES, Request, shortened
 from src.api.query import Pair, check_number_of_parameters, split_query
-from src.api.strict_json import parse_json
+from src.api.strict_json import need_object, parse_json
 from src.core.errors import InvalidRequest, Problem
 
 # Parameters whose value is a list with commas; in JSON it may be an array.
@@ -30,9 +30,7 @@ async def read_long_query(request: Request) -> list[Pair]:
 
 
 def _pairs(body: bytes) -> Iterator[Pair]:
-    value = parse_json(body).value
-    if not isinstance(value, dict):
-        raise InvalidRequest("the body must be a JSON object", (Problem("body", "", "takes a JSON object"),))
+    value = need_object(parse_json(body).value)
     for name, content in value.items():
         if "." not in name and (content is None or (isinstance(content, list) and None in content)):
             raise _refused(name, "is compared with no null; ask for no value with _isnull")

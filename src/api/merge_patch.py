@@ -4,8 +4,8 @@ import msgspec
 
 from src.api.bodies import Values, check_row
 from src.api.given_rows import Members, decode_members, given_text
-from src.api.strict_json import parse_json
-from src.core.errors import BodyTooLarge, InvalidRequest, Problem
+from src.api.strict_json import need_object, parse_json
+from src.core.errors import BodyTooLarge
 from src.core.models import TableModels
 
 _encode = msgspec.json.Encoder().encode
@@ -22,8 +22,7 @@ class Patch:
             InvalidRequest: it is no JSON object.
         """
         json = parse_json(body)
-        if not isinstance(json.value, dict):
-            raise InvalidRequest("the body must be a JSON object", (Problem("body", "", "takes a JSON object"),))
+        need_object(json.value)
         self._models = models
         self._text = json.text
         self._members = self._without_server_columns(json.text)

@@ -62,6 +62,17 @@ def parse_json(body: bytes, levels: int = 1) -> Json:
     return Json(value, text, is_canonical)
 
 
+def need_object(value: Any) -> dict[str, Any]:
+    """Take what has been parsed for an object.
+
+    Raises:
+        InvalidRequest: it is none.
+    """
+    if not isinstance(value, dict):
+        raise InvalidRequest("the body must be a JSON object", (Problem("body", "", "takes a JSON object"),))
+    return value
+
+
 def _too_deep() -> InvalidRequest:
     reason = f"JSON documents are nested at most {MAX_JSON_DEPTH} levels deep"
     return InvalidRequest(reason, (Problem("body", "", reason),))

@@ -45,9 +45,11 @@ class Connection(Protocol):
         """Run work in one transaction: when this returns it is committed, when it raises nothing of it is stored.
 
         It may take as long as a statement, or `time_limit_s`. Inside of a transaction, the work becomes a part of that,
-        within that one's time. Work awaits nothing but what it asks of the connection
-        that it is given, and has no other effect: it may run again from its beginning, when its transaction was lost or
-        when it has to be told more about an error. After an error it may ask the same connection what was wrong.
+        within that one's time.
+
+        Work awaits nothing but what it asks of the connection that it is given, and has no other effect: it may run
+        again from its beginning, when its transaction was lost or when it has to be told more about an error. After an
+        error it may ask the same connection what was wrong.
         """
 
     def translate(self, error: BaseException) -> ApiError | None:

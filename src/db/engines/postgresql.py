@@ -144,7 +144,7 @@ class PostgresqlDatabase(PostgresqlDialogue):
     fetch_long = fetch
 
     async def change(self, sql: str, arguments: Sequence[object]) -> int:
-        return _number_of_rows(await self._open_pool().execute(sql, arguments))
+        return await self.transact(lambda transaction: transaction.change(sql, arguments))
 
     async def transact(self, work: Work[Result], time_limit_s: float | None = None) -> Result:
         takes_bulk = True

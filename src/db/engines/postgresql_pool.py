@@ -40,29 +40,15 @@ class Pool:
         connection = await self._acquire()
         try:
             rows: list[Any] = await connection.fetch(sql, *arguments)
-        except BaseException as error:
-            self._take_back(connection, error)
+        except asyncpg.PostgresError:
+            # The server answered, so the connection is as it was.
+            self._release(connection)
+            raise
+        except BaseException:
+            self._discard(connection)
             raise
         self._release(connection)
         return rows
-
-    async def execute(self, sql: str, arguments: Sequence[object]) -> str:
-        """Run one statement that returns no rows; its command tag."""
-        connection = await self._acquire()
-        try:
-            tag: str = await connection.execute(sql, *arguments)
-        except BaseException as error:
-            self._take_back(connection, error)
-            raise
-        self._release(connection)
-        return tag
-
-    def _take_back(self, connection: Connection, error: BaseException) -> None:
-        """Keep a connection whose server answered with an error: it is as it was. Part with any other."""
-        if isinstance(error, asyncpg.PostgresError):
-            self._release(connection)
-        else:
-            self._discard(connection)
 
     async def transact(self, work: Callable[[Connection], Awaitable[Result]], time_limit_s: float) -> Result:
         """Run work in a transaction on a free connection: committed when this returns, undone when it raises.

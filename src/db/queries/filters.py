@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple, TypeVar, Union
 
-from sqlalchemy import Select, and_, not_, or_
+from sqlalchemy import Delete, Select, Update, and_, not_, or_
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.expression import FromClause
 
@@ -74,6 +74,8 @@ class MatchesText(Expression):
     def sqlite(self, text: str, parts: str) -> str:
         return f"{MATCH_FUNCTION}({text}, {parts}, {int(self.is_folded)})"
 
+
+Rows = TypeVar("Rows", Select[Any], Update, Delete)
 
 PATTERNS = (Form.PATTERN, Form.FOLDED_PATTERN)
 
@@ -178,10 +180,8 @@ def collect_values(conditions: Iterable[Condition]) -> list[object]:
     return values
 
 
-def passing(
-    rows: Select[Any], table: TableInfo, conditions: Iterable[ConditionShape], parameters: Parameters
-) -> Select[Any]:
-    """Those of the rows of a table that pass every filter."""
+def passing(rows: Rows, table: TableInfo, conditions: Iterable[ConditionShape], parameters: Parameters) -> Rows:
+    """Those of the rows of a table that pass every filter: to be selected, updated or deleted."""
     source = sql_table(table)
     return rows.where(*(condition.build(source, parameters) for condition in conditions))
 

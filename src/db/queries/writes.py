@@ -12,7 +12,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from src.core.tables import Kind, TableInfo
 from src.db.queries.expressions import Expression
-from src.db.queries.filters import ConditionShape
+from src.db.queries.filters import ConditionShape, passing
 from src.db.queries.rendering import SOURCE, RowJson, render_written
 from src.db.queries.statement import Dialect, Form, Parameters, sql_table
 
@@ -135,9 +135,8 @@ class UpdateManyShape:
     filters: tuple[ConditionShape, ...]
 
     def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
-        source = sql_table(self.table)
-        write = update(source).values(_take_values(self.table, self.columns, parameters))
-        return write.where(*(condition.build(source, parameters) for condition in self.filters))
+        write = update(sql_table(self.table)).values(_take_values(self.table, self.columns, parameters))
+        return passing(write, self.table, self.filters, parameters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +160,7 @@ class DeleteManyShape:
     filters: tuple[ConditionShape, ...]
 
     def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
-        source = sql_table(self.table)
-        return delete(source).where(*(condition.build(source, parameters) for condition in self.filters))
+        return passing(delete(sql_table(self.table)), self.table, self.filters, parameters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +173,7 @@ class RowsShape:
 
     def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
         source = sql_table(self.table)
-        rows = select(source).where(*(condition.build(source, parameters) for condition in self.filters))
+        rows = passing(select(source), self.table, self.filters, parameters)
         if self.is_locked:
             # SQLite has one writer, who need not lock. In one order, two who lock many rows do not wait for each other.
             rows = rows.order_by(source.c[self.table.key]).with_for_update()
