@@ -7,7 +7,7 @@ the order of a list without `sort`.
 
 from typing import Any
 
-from sqlalchemy import CHAR, JSON, Column, DateTime, ForeignKey, Index, MetaData, String, Table, Uuid
+from sqlalchemy import CHAR, JSON, Boolean, Column, DateTime, ForeignKey, Index, MetaData, String, Table, Uuid, false
 from sqlalchemy.dialects import postgresql
 
 metadata = MetaData(
@@ -66,6 +66,25 @@ users = Table(
             "document": "BodyData",
             "members": {"height": ("double", 168.5, "in cm"), "weight": ("double", 61, "in kg")},
         },
+    ),
+    Column(
+        "role",
+        text(KEY_LENGTH),
+        doc="`researcher` or `admin`: what the person may do beyond their own rows.",
+        info={"example": "researcher"},
+    ),
+    Column(
+        "disabled",
+        Boolean(),
+        nullable=False,
+        server_default=false(),
+        doc="Whether the person's tokens are refused.",
+    ),
+    Column(
+        "tokens_valid_after",
+        TIMESTAMP,
+        doc="Tokens of sign-ins before this instant are refused.",
+        info={"example": "2026-01-31T09:30:00+00:00"},
     ),
     *timestamps(),
     info={"row": "User", "doc": "A person who takes part in the study, linked to a Firebase account."},
@@ -187,3 +206,37 @@ event_log = Table(
 for _column in ("user_id", "session_id", "event_type", "event_source"):
     Index(None, event_log.c[_column], event_log.c.ts.desc(), event_log.c.event_id.desc())
 Index(None, event_log.c.ts.desc(), event_log.c.event_id.desc())
+
+# What follows is the service's own: no route leads to it.
+PRIVATE = {"is_private": True}
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("key_id", text(KEY_LENGTH), primary_key=True, doc="The part of the key that is shown."),
+    Column("name", text(KEY_LENGTH), nullable=False, doc="Who uses it, in the operator's words."),
+    Column("key_hash", text(64), nullable=False, unique=True, doc="SHA-256 of the key, in hexadecimal digits."),
+    Column("scopes", text(LINK_LENGTH), nullable=False, doc="What it may do, with spaces between: `events:write`."),
+    Column("expires_at", TIMESTAMP, doc="When it ends."),
+    Column("revoked_at", TIMESTAMP, doc="When it was revoked."),
+    Column("last_used_at", TIMESTAMP, doc="When it was last used, to the hour."),
+    *timestamps(),
+    info={"row": "ApiKey", "doc": "A key of a service that uses the API."} | PRIVATE,
+)
+
+tombstones = Table(
+    "tombstones",
+    metadata,
+    Column("tombstone", text(64), primary_key=True, doc="A keyed hash of who was erased, in hexadecimal digits."),
+    Column("created_at", TIMESTAMP, nullable=False, doc="When the server stored the row."),
+    info={"row": "Tombstone", "doc": "Somebody who was erased, and whose rows are refused from then on."} | PRIVATE,
+)
+
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("name", text(KEY_LENGTH), primary_key=True, doc="What it is for."),
+    Column("value", text(KEY_LENGTH), nullable=False, doc="Random, in hexadecimal digits."),
+    Column("created_at", TIMESTAMP, nullable=False, doc="When the server stored the row."),
+    info={"row": "Secret", "doc": "A secret that the service made for itself, where no setting gives one."} | PRIVATE,
+)

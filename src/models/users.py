@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from src.core.models import TableModels
-from src.core.types import Document, Double, Key, ReadModel, Text, Timestamp, WriteModel
+from src.core.types import Boolean, Document, Double, Key, ReadModel, Text, Timestamp, WriteModel
 
 
 class FirebaseData(Document):
@@ -28,6 +28,15 @@ class User(ReadModel):
     body_data: BodyData | None = Field(description="The person's measures.")
     created_at: Timestamp = Field(description="When the server stored the row.")
     updated_at: Timestamp = Field(description="When the server last changed the row.")
+    role: Text | None = Field(
+        max_length=255,
+        description="`researcher` or `admin`: what the person may do beyond their own rows.",
+        examples=["researcher"],
+    )
+    disabled: Boolean = Field(description="Whether the person's tokens are refused.")
+    tokens_valid_after: Timestamp | None = Field(
+        description="Tokens of sign-ins before this instant are refused.", examples=["2026-01-31T09:30:00+00:00"]
+    )
 
 
 class UserCreate(WriteModel):
@@ -36,6 +45,18 @@ class UserCreate(WriteModel):
     user_id: Key = Field(max_length=255, description="The Firebase uid.", examples=["ada"])
     firebase_data: FirebaseData | None = Field(default=None, description="What Firebase knows about the person.")
     body_data: BodyData | None = Field(default=None, description="The person's measures.")
+    role: Text | None = Field(
+        default=None,
+        max_length=255,
+        description="`researcher` or `admin`: what the person may do beyond their own rows.",
+        examples=["researcher"],
+    )
+    disabled: Boolean = Field(default=False, description="Whether the person's tokens are refused.")
+    tokens_valid_after: Timestamp | None = Field(
+        default=None,
+        description="Tokens of sign-ins before this instant are refused.",
+        examples=["2026-01-31T09:30:00+00:00"],
+    )
 
 
 class UserUpdate(WriteModel):
@@ -44,6 +65,18 @@ class UserUpdate(WriteModel):
     user_id: Key | None = Field(default=None, max_length=255, description="If sent, the key in the address.")
     firebase_data: FirebaseData | None = Field(default=None, description="What Firebase knows about the person.")
     body_data: BodyData | None = Field(default=None, description="The person's measures.")
+    role: Text | None = Field(
+        default=None,
+        max_length=255,
+        description="`researcher` or `admin`: what the person may do beyond their own rows.",
+        examples=["researcher"],
+    )
+    disabled: Boolean = Field(default=False, description="Whether the person's tokens are refused.")
+    tokens_valid_after: Timestamp | None = Field(
+        default=None,
+        description="Tokens of sign-ins before this instant are refused.",
+        examples=["2026-01-31T09:30:00+00:00"],
+    )
 
 
 TABLE = TableModels(
