@@ -13,6 +13,7 @@ import asyncpg
 from benchmarks.report import Found, markdown, median_ratio
 from benchmarks.targets import SERVICE, Bench, Server, serve
 from src.api.query import parse_list_request
+from src.core.tables import Reach
 from src.db.engines.postgresql import DIALECT
 from src.db.queries import builder
 from src.models import event_log
@@ -109,7 +110,7 @@ def _open(port: int, format_: str) -> tuple[HTTPConnection, Any]:
 async def copy_out(url: str) -> float:
     """Seconds in which the bare driver reads the rows of the same statement by COPY."""
     table = event_log.TABLE.info
-    sql, arguments = builder.select_all(table, parse_list_request(table, []).query).compile(DIALECT)
+    sql, arguments = builder.select_all(Reach.whole(table), parse_list_request(table, []).query).compile(DIALECT)
     connection: Any = await asyncpg.connect(url, server_settings={"timezone": "UTC"})
 
     async def take(_: bytes) -> None:

@@ -11,10 +11,12 @@ import apsw
 import asyncpg
 import msgspec
 
+from src.api.access import Policies
 from src.api.query import parse_list_request, split_query
+from src.core.access import Role
 from src.core.config import load_settings
 from src.core.logging import RequestLog
-from src.core.tables import Kind, TableInfo
+from src.core.tables import Kind, Reach, TableInfo
 from src.core.values import new_uuid, now
 from src.db.engines.postgresql import DIALECT as POSTGRESQL
 from src.db.engines.sqlite import DIALECT as SQLITE
@@ -22,14 +24,14 @@ from src.db.engines.sqlite import ENCODERS
 from src.db.engines.sqlite_reader import open_reader
 from src.db.engines.sqlite_writer import Writer
 from src.db.queries import builder
-from src.models import event_log, users
 
 SETTINGS = load_settings()
-EVENTS, USERS = event_log.TABLE.info, users.TABLE.info
+SIGHT = Policies(()).sight(Role.ANYBODY, frozenset())
+EVENTS, USERS = SIGHT["event_log"].models.info, SIGHT["users"].models.info
 DIALECT = SQLITE if SETTINGS.is_sqlite else POSTGRESQL
 NAMES = [column.name for column in EVENTS.columns]
-BY_KEY = builder.select_row(EVENTS, "").compile(DIALECT)[0]
-INSERT = builder.insert_row(EVENTS, dict.fromkeys(NAMES)).compile(DIALECT)[0]
+BY_KEY = builder.select_row(Reach.whole(EVENTS), "").compile(DIALECT)[0]
+INSERT = builder.insert_row(Reach.whole(EVENTS), dict.fromkeys(NAMES)).compile(DIALECT)[0]
 write_time = ENCODERS[Kind.TIMESTAMP]
 log = RequestLog(sys.stderr, is_text=False)
 
@@ -96,7 +98,7 @@ class Page(NamedTuple):
     def of(cls, table: TableInfo, text: str, *varied: object) -> "Page":
         """Compile what the service runs for a query; `varied` are arguments of it that stand there once."""
         query = parse_list_request(table, split_query(text)).query
-        sql, arguments = builder.select_page(table, query).compile(DIALECT)
+        sql, arguments = builder.select_page(Reach.whole(table), query).compile(DIALECT)
         return cls(sql, arguments, [arguments.index(value) for value in varied], query.size)
 
     async def fetch(self, *values: Any) -> bytes:

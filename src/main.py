@@ -8,7 +8,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 
 from src.api.dependencies import MODEL_MAP
 from src.api.documentation import INTRODUCTION, describe
@@ -16,19 +15,28 @@ from src.api.envelope import Envelope
 from src.api.errors import answer_http_exception, answer_invalid_request
 from src.api.readiness import Readiness
 from src.api.routes import batch, crud_routes, health
+from src.api.security_headers import SecuredCORS
+from src.auth.tombstones import Tombstones
 from src.core.config import Settings, load_settings
 from src.core.logging import configure_logging
 from src.db.connection import connect
+from src.models import api_keys, secrets, tombstones
+
+# Tables of the service's own, to which no route leads.
+PRIVATE_TABLES = (api_keys.TABLE, secrets.TABLE, tombstones.TABLE)
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open the database, also while it is away, and close it when everything in flight is done."""
     settings: Settings = app.state.settings
-    app.state.readiness = Readiness(settings.url, [models.info for models in MODEL_MAP.values()])
+    app.state.readiness = Readiness(settings.url, [models.info for models in (*MODEL_MAP.values(), *PRIVATE_TABLES)])
     app.state.database = connect(settings)
+    key = settings.tombstone_key.get_secret_value()
+    app.state.tombstones = Tombstones(tombstones.TABLE.info, secrets.TABLE.info, key)
     await app.state.database.open()
     yield
+    await app.state.door.close()
     await app.state.database.close()
 
 
@@ -38,13 +46,14 @@ def create_app(settings: Settings) -> FastAPI:
     middleware = [Middleware(Envelope, max_body_bytes=settings.max_body_bytes, requests=requests)]
     if settings.allowed_origins:
         cors = Middleware(
-            CORSMiddleware,
+            SecuredCORS,
             allow_origins=settings.allowed_origins,
             allow_methods=["*"],
             allow_headers=["*"],
             expose_headers=[
                 *("Link", "Location", "X-Request-ID", "Retry-After"),
                 *("X-Total-Count", "Preference-Applied", "Content-Disposition", "ETag"),
+                *("RateLimit", "RateLimit-Policy"),
             ],
         )
         middleware.insert(0, cors)

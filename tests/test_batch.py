@@ -159,6 +159,12 @@ def test_documents_in_a_batch_keep_their_text_and_their_limits(client: httpx.Cli
 def test_erasure_inside_of_a_batch(client: httpx.Client) -> None:
     client.post("/users", json={"user_id": "ada"})
     client.post("/events", json=EVENT | {"user_id": "ada"})
-    first, _ = run(client, part("DELETE", "/users/ada?cascade=true"), part("POST", "/users", {"user_id": "ada"})).json()
+    erasure = part("DELETE", "/users/ada?cascade=true")
+    refused = run(client, erasure, part("POST", "/users", {"user_id": "ada"}))
+    assert refused.status_code == 410
+    assert "request 1" in refused.json()["detail"]
+    assert len(client.get("/events").json()) == 1
+
+    first, _ = run(client, erasure, part("POST", "/users", {"user_id": "ben"})).json()
     assert first["body"]["event_log"] == 1
     assert client.get("/events").json() == []

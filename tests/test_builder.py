@@ -12,7 +12,7 @@ import pytest
 from src.api.cursors import make_cursor
 from src.api.parameters.filters import PATTERNS
 from src.api.query import parse_list_request, split_query
-from src.core.tables import Kind, SortTerm
+from src.core.tables import Kind, Reach, SortTerm
 from src.db.engines.postgresql import DIALECT as POSTGRESQL
 from src.db.engines.sqlite import DIALECT as SQLITE
 from src.db.queries import builder
@@ -35,6 +35,7 @@ from src.models import event_log, users
 from tests.databases import is_sqlite, run_sql
 
 EVENTS, USERS = event_log.TABLE.info, users.TABLE.info
+ALL_USERS = Reach.whole(USERS)
 BY_KEY = (SortTerm("user_id", is_descending=False),)
 
 
@@ -86,19 +87,19 @@ def aggregations(value: str) -> list[Aggregation]:
 def statements(value: str) -> list[Statement]:
     """A statement of every shape, on one table."""
     return [
-        builder.select_row(USERS, value),
-        builder.select_page(USERS, Query((), BY_KEY, 10)),
-        builder.insert_row(USERS, {"user_id": value}),
-        builder.update_row(USERS, value, {"user_id": value}),
-        builder.delete_row(USERS, value),
-        builder.count_rows(USERS, (IS_VALUE,)),
-        builder.count_rows(USERS, ()),
-        builder.select_keys(USERS, (IS_VALUE,)),
-        builder.select_all(USERS, Query((), BY_KEY, 10)),
-        builder.select_row(USERS, value, Selection((Field(value, Target("body_data", (value,))),))),
-        *(builder.select_page(USERS, Query((condition,), BY_KEY, 10)) for condition in conditions(value)),
-        *(builder.select_page(USERS, Query((), sort, 10)) for sort in SORTS),
-        *(builder.aggregate(USERS, each) for each in aggregations(value)),
+        builder.select_row(ALL_USERS, value),
+        builder.select_page(ALL_USERS, Query((), BY_KEY, 10)),
+        builder.insert_row(ALL_USERS, {"user_id": value}),
+        builder.update_row(ALL_USERS, value, {"user_id": value}),
+        builder.delete_row(ALL_USERS, value),
+        builder.count_rows(ALL_USERS, (IS_VALUE,)),
+        builder.count_rows(ALL_USERS, ()),
+        builder.select_keys(ALL_USERS, (IS_VALUE,)),
+        builder.select_all(ALL_USERS, Query((), BY_KEY, 10)),
+        builder.select_row(ALL_USERS, value, Selection((Field(value, Target("body_data", (value,))),))),
+        *(builder.select_page(ALL_USERS, Query((condition,), BY_KEY, 10)) for condition in conditions(value)),
+        *(builder.select_page(ALL_USERS, Query((), sort, 10)) for sort in SORTS),
+        *(builder.aggregate(ALL_USERS, each) for each in aggregations(value)),
     ]
 
 
@@ -126,7 +127,7 @@ def holds(values: Iterable[object], value: str) -> bool:
 def plan(url: str, query_string: str) -> str:
     """How the database would answer a list of events."""
     query = parse_list_request(EVENTS, split_query(query_string)).query
-    text, arguments = builder.select_page(EVENTS, query).compile(SQLITE if is_sqlite(url) else POSTGRESQL)
+    text, arguments = builder.select_page(Reach.whole(EVENTS), query).compile(SQLITE if is_sqlite(url) else POSTGRESQL)
     if is_sqlite(url):
         for argument in arguments:
             text = text.replace("?", _literal(argument), 1)

@@ -14,7 +14,8 @@ def test_created_row_is_answered_whole_with_its_address(client: httpx.Client) ->
     assert created.status_code == 201
     assert created.headers["location"] == "/users/ada"
     row = created.json()
-    assert list(row) == ["user_id", "firebase_data", "body_data", "created_at", "updated_at"]
+    account = ["role", "disabled", "tokens_valid_after"]
+    assert list(row) == ["user_id", "firebase_data", "body_data", "created_at", "updated_at", *account]
     assert row["firebase_data"] == {"email": "ada@example.org", "x": [1]}
     assert row["body_data"] is None
     assert client.get("/users/ada").json() == row

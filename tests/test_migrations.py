@@ -200,7 +200,7 @@ def session_of_ada(sqlite_template: Path, tmp_path: Path) -> str:
     """The URL of a SQLite file in which a session refers to a user."""
     (tmp_path / "copy.db").write_bytes(sqlite_template.read_bytes())
     url = f"sqlite:///{tmp_path / 'copy.db'}"
-    run_sql(url, f"INSERT INTO users VALUES ('ada', NULL, NULL, {NOW}, {NOW})")
+    run_sql(url, f"INSERT INTO users (user_id, created_at, updated_at) VALUES ('ada', {NOW}, {NOW})")
     run_sql(url, f"INSERT INTO sessions VALUES ('s1', 'ada', NULL, NULL, NULL, {NOW}, {NOW})")
     return url
 
@@ -240,7 +240,7 @@ class TestReset:
     @pytest.fixture(autouse=True)
     def a_row(self, migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("DATABASE_URL", migrated_url)
-        run_sql(migrated_url, f"INSERT INTO users VALUES ('ada', NULL, NULL, {NOW}, {NOW})")
+        run_sql(migrated_url, f"INSERT INTO users (user_id, created_at, updated_at) VALUES ('ada', {NOW}, {NOW})")
         run_sql(migrated_url, "CREATE TABLE theirs (user_id VARCHAR(255) REFERENCES users (user_id))")
 
     @pytest.mark.parametrize("answer", ["no\n", "\n", ""])

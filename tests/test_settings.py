@@ -28,6 +28,11 @@ ROOT = Path(__file__).resolve().parents[1]
         ("DATABASE_URL", "sqlite:///:memory:", "names no file"),
         ("DATABASE_URL", "postgresql://db:port/x", "port"),
         ("CORS_ORIGINS", "*", "name each origin"),
+        ("FORWARDED_ALLOW_IPS", "*", "name the addresses or networks"),
+        ("FORWARDED_ALLOW_IPS", "10.0.0.5,0.0.0.0/0", "name the addresses or networks"),
+        ("FORWARDED_ALLOW_IPS", "10.0.0.5/8", "host bits set"),
+        ("FORWARDED_ALLOW_IPS", "proxy.example", "'proxy.example'"),
+        ("RATE_LIMIT_WINDOW_S", "0", "greater than or equal to 1"),
     ],
 )
 def test_bad_setting_stops_the_start_with_one_sentence(

@@ -168,7 +168,9 @@ def test_lost_transactions_run_again(migrated_url: str) -> None:
         await db.open()
         try:
             for key in "ab":
-                await db.write(f"INSERT INTO users VALUES ('{key}', NULL, NULL, '{TIME}', '{TIME}')", ())
+                await db.write(
+                    f"INSERT INTO users (user_id, created_at, updated_at) VALUES ('{key}', '{TIME}', '{TIME}')", ()
+                )
             await asyncio.gather(*(transact(db, work(order)) for order in ("ab", "ba")))
         finally:
             await db.close()
@@ -200,7 +202,9 @@ def test_error_that_work_passes_over_is_not_committed_in_silence(migrated_url: s
     async def work(db: Connection) -> None:
         for key in ("a", "a", "b"):
             with contextlib.suppress(*db.driver_errors):
-                await db.change(f"INSERT INTO users VALUES ('{key}', NULL, NULL, '{TIME}', '{TIME}')", ())
+                await db.change(
+                    f"INSERT INTO users (user_id, created_at, updated_at) VALUES ('{key}', '{TIME}', '{TIME}')", ()
+                )
 
     assert [tuple(row) for row in asyncio.run(run())] == [("a",), ("b",)]
 
@@ -281,7 +285,7 @@ def test_time_of_a_transaction_is_limited(migrated_url: str) -> None:
             await db.close()
 
     async def work(db: Connection) -> None:
-        await db.change(f"INSERT INTO users VALUES ('a', NULL, NULL, '{TIME}', '{TIME}')", ())
+        await db.change(f"INSERT INTO users (user_id, created_at, updated_at) VALUES ('a', '{TIME}', '{TIME}')", ())
         for _ in range(1000):
             if is_sqlite(migrated_url):
                 counting = (

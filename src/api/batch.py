@@ -6,6 +6,7 @@ from urllib.parse import unquote
 import msgspec
 from starlette.types import Message, Scope
 
+from src.api.audit import record_read
 from src.api.conditions import refuse_conditions
 from src.api.direct import find_handler, index_of
 from src.api.http import JSON_TYPE, Answer, Request, StreamedAnswer, shortened
@@ -13,7 +14,9 @@ from src.api.preferences import read_preferences
 from src.api.strict_json import parse_json
 from src.core.errors import (
     ApiError,
+    Forbidden,
     InvalidRequest,
+    PersonErased,
     PreconditionFailed,
     Problem,
     RowConflict,
@@ -31,6 +34,8 @@ BATCH_PATH = "/batch"
 LEVELS = 5
 # What a part may say of itself; who asks is said once, by the batch.
 HEADERS = ("Accept", "Content-Type", "If-Match", "If-None-Match", "Prefer")
+# Errors that mean the same for the batch as for its part.
+KEPT = (Forbidden, InvalidRequest, PersonErased, PreconditionFailed, RowConflict, RowNotFound, Unavailable)
 # How the answer's headers are written.
 NAMES = {"etag": "ETag"}
 
@@ -135,7 +140,7 @@ def _prepare(request: Request, index: int, part: Part) -> Request:
         "query_string": query.encode(),
         "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
     }
-    return Request(scope, receive, "")
+    return Request(scope, receive, "", request.principal)
 
 
 def _body_of(index: int, part: Part, content_type: str) -> bytes:
@@ -153,12 +158,14 @@ def _body_of(index: int, part: Part, content_type: str) -> bytes:
 async def _run_part(part: Request, db: Connection, index: int) -> bytes:
     try:
         resource, key = index_of(part.scope["app"]).find(part.scope)
-        if resource is None or not resource.is_for_rows:
+        if resource is None or resource.rule.policy is None:
             raise InvalidRequest(f"nothing that a batch could ask is at {shortened(part.scope['path'])}")
         handle = find_handler(resource, part.scope["method"])
-        answer = await handle(part._replace(key=key, transaction=db))
+        part = part._replace(key=key, transaction=db)
+        answer = await handle(part)
         if isinstance(answer, StreamedAnswer):
             raise InvalidRequest("an export is no part of a batch; ask for it alone")
+        record_read(part, resource, answer.rows)
     except ApiError as error:
         _fail(index, part, error)
     headers = {_name_of(name): value.decode("latin-1") for name, value in answer.headers}
@@ -174,7 +181,7 @@ def _fail(index: int, part: Request, error: ApiError) -> NoReturn:
     detail = f"request {index} ({shortened(part.scope['method'])} {shortened(part.scope['path'])}): {error.detail}"
     problems = tuple(_placed(index, problem) for problem in error.problems)
     problems = problems or (Problem("body", f"/requests/{index}", error.detail),)
-    kept = isinstance(error, InvalidRequest | RowNotFound | RowConflict | PreconditionFailed | Unavailable)
+    kept = isinstance(error, KEPT)
     raise (type(error) if kept else InvalidRequest)(detail, problems) from error
 
 

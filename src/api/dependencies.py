@@ -61,16 +61,13 @@ def relations_of(table: TableInfo) -> Mapping[str, Relation]:
 
 
 @cache
-def carriers_of(table: TableInfo) -> Mapping[str, TableInfo]:
+def carriers_of(table: str) -> Mapping[str, TableInfo]:
     """The other tables whose rows carry a key of this table, in a column of the same name.
 
     A table that refers to another one of them comes before it, so that rows can be deleted in this order.
     """
-    carriers = {
-        name: models.info
-        for name, models in MODEL_MAP.items()
-        if name != table.name and table.key in models.info.by_name
-    }
+    key = MODEL_MAP[table].key
+    carriers = {name: models.info for name, models in MODEL_MAP.items() if name != table and key in models.info.by_name}
     order = TopologicalSorter(
         {
             name: [other for other, info in carriers.items() if other != name and _refers(info, name)]

@@ -13,8 +13,8 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
+from src.api.access import Policies, Rule
 from src.api.http import PATCH_TYPES, QUERY_TYPES, Answer, Request, StreamedAnswer
-from src.api.sending import StreamSender, send_answer
 from src.core.errors import MethodNotAllowed
 
 Handler = Callable[[Request], Awaitable[Answer | StreamedAnswer]]
@@ -28,11 +28,11 @@ class Documented(NamedTuple):
 
 
 def documented(
-    handler: Handler, name: str, parameters: Mapping[str, Documented], doc: str, *, is_for_rows: bool = False
+    handler: Handler, name: str, parameters: Mapping[str, Documented], doc: str, rule: Rule
 ) -> Callable[..., Any]:
-    """Make the endpoint that FastAPI reads for the OpenAPI document; the handler is what answers.
+    """Make the endpoint that FastAPI reads for the OpenAPI document; the handler is what answers, whom the rule says.
 
-    One that `is_for_rows` asks nothing but the request's database, and may be a part of a batch.
+    One whose rule is a table's policy asks nothing but the request's database, and may be a part of a batch.
     """
 
     async def endpoint(**_: Any) -> None:
@@ -41,7 +41,7 @@ def documented(
     endpoint.__name__ = name
     endpoint.__doc__ = doc
     endpoint.handler = handler  # type: ignore[attr-defined]
-    endpoint.is_for_rows = is_for_rows  # type: ignore[attr-defined]
+    endpoint.rule = rule  # type: ignore[attr-defined]
     endpoint.__signature__ = Signature(  # type: ignore[attr-defined]
         [
             Parameter(name, Parameter.KEYWORD_ONLY, annotation=parameter.annotation, default=parameter.default)
@@ -55,17 +55,8 @@ class DirectRoute(APIRoute):
     """A route whose endpoint was made by `documented`; `RouteIndex` refuses one with dependencies."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer by the handler, for an application whose requests do not come by the index below."""
-        if scope["method"] not in (self.methods or ()):
-            await super().handle(scope, receive, send)
-            return
-        key = next(iter(scope.get("path_params", {}).values()), "")
-        answer = await self.endpoint.handler(Request(scope, receive, key))  # type: ignore[attr-defined]
-        if isinstance(answer, StreamedAnswer):
-            stall_s = scope["app"].state.settings.export_stall_s
-            await StreamSender(scope, receive, send, stall_s).send(answer, scope.get("request_id", ""))
-        else:
-            await send_answer(answer, scope, send, scope.get("request_id", ""))
+        """Refuse to answer: callers are asked who they are by the envelope, which has answered by now."""
+        raise TypeError(f"{self.path} is answered by the envelope; make the application with create_app")
 
 
 class Resource(NamedTuple):
@@ -74,26 +65,28 @@ class Resource(NamedTuple):
     template: str
     handlers: dict[str, Handler]
     allow: str
-    is_for_rows: bool = False
+    rule: Rule
 
 
 NOTHING: tuple[Resource | None, str] = (None, "")
 
 
 class RouteIndex:
-    """The direct routes of an application, by path.
+    """The direct routes of an application, by path, and the policies that they bring along.
 
     Raises:
-        TypeError: a route was included with dependencies, which would not run.
+        TypeError: a route was included with dependencies, which would not run; or two routers disagree on a policy.
     """
 
     def __init__(self, routes: Iterable[BaseRoute]) -> None:
         self._tables: dict[str, Resource | None] = {}
         self._rows: dict[str, Resource] = {}
-        for route in iter_route_contexts(list(routes)):
-            self._add(route)
-        for index in (self._rows, self._tables):
-            index.update({path: _completed(resource) for path, resource in index.items() if resource})
+        self._below_rows: dict[tuple[str, str], Resource] = {}
+        rules = [rule for route in iter_route_contexts(list(routes)) if (rule := self._add(route))]
+        for index in (self._rows, self._tables, self._below_rows):
+            found: dict[Any, Any] = index
+            found.update({path: _completed(resource) for path, resource in found.items() if resource})
+        self.policies = Policies(rule.policy for rule in rules if rule.policy)
 
     def find(self, scope: Scope) -> tuple[Resource | None, str]:
         """The resource at a request's path and the key in it; nothing where FastAPI is to answer."""
@@ -105,24 +98,35 @@ class RouteIndex:
             return self._tables[path], ""
         prefix, _, key = path.rpartition("/")
         resource = self._rows.get(prefix)
+        if resource is None and self._below_rows:
+            prefix, _, above = prefix.rpartition("/")
+            resource, key = self._below_rows.get((prefix, key)), above
         return (resource, key) if resource and key else NOTHING
 
-    def _add(self, route: RouteContext) -> None:
+    def _add(self, route: RouteContext) -> Rule | None:
         """Index a route; the first one of a path and method wins, as it does in FastAPI."""
-        path, handler = route.path or "", getattr(route.endpoint, "handler", None)
+        path, endpoint = route.path or "", route.endpoint
+        handler = getattr(endpoint, "handler", None)
         if handler is None:
             if "{" not in path:
                 self._tables.setdefault(path, None)
-            return
+            return None
         if route.dependencies:
             raise TypeError(f"{path}: dependencies are not run on a direct route; check in its handler instead")
-        prefix, _, last = path.rpartition("/")
-        index: dict[str, Any] = self._rows if last.startswith("{") else self._tables
-        new = Resource(path, {}, "", route.endpoint.is_for_rows)  # type: ignore[union-attr]
-        resource = index.setdefault(prefix if last.startswith("{") else path, new)
+        rule: Rule = endpoint.rule  # type: ignore[union-attr]
+        index, place = self._place_of(path)
+        resource = index.setdefault(place, Resource(path, {}, "", rule))
         if resource is not None:
             for method in route.methods or ():
                 resource.handlers.setdefault(method, handler)
+        return rule
+
+    def _place_of(self, path: str) -> tuple[dict[Any, Any], Any]:
+        prefix, _, last = path.rpartition("/")
+        if last.startswith("{"):
+            return self._rows, prefix
+        above, _, key = prefix.rpartition("/")
+        return (self._below_rows, (above, last)) if key.startswith("{") else (self._tables, path)
 
 
 def index_of(app: Any) -> RouteIndex:

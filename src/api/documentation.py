@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, ConfigDict, Field
 
 from src.api.formats import FORMATS
@@ -141,12 +142,16 @@ EXPORTS = {
 
 DESCRIPTIONS = {
     400: "The request cannot be right: the detail says what is wrong and what would have been right.",
-    404: "No row has this key.",
+    401: "No credentials, or none that count; the text is the same for all causes.",
+    403: "The caller is known and may not do this.",
+    404: "No row has this key, or none that the caller may see.",
     405: "The path does not allow this method; `Allow` says which it does.",
     409: "Another row stands in the way: the key exists, a referred row is missing, or rows refer to this one.",
+    410: "The row is about a person who was erased; it is not stored, now or later.",
     412: "The row is not, or not any more, the one that `If-Match` or `If-None-Match` says.",
     413: "The body is larger than its limit.",
     415: "The body is of a media type that is not read here, or not in UTF-8.",
+    429: "Too many requests, or too many failed ones; `Retry-After` says when to come again.",
     500: "A defect of the service; it has been logged.",
     503: "The database is away or busy; the request may be sent again after `Retry-After` seconds.",
 }
@@ -156,7 +161,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The error answers of an operation, for `responses=`."""
     answers: dict[int | str, dict[str, Any]] = {}
     for status in sorted({*statuses, 400, 500, 503}):
-        headers = REQUEST_ID_HEADER | (RETRY_AFTER_HEADER if status == 503 else {})
+        headers = REQUEST_ID_HEADER | (RETRY_AFTER_HEADER if status in (429, 503) else {})
         answers[status] = {
             "description": DESCRIPTIONS[status],
             "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
@@ -187,9 +192,45 @@ def describe(app: FastAPI) -> dict[str, Any]:
         for path in document["paths"].values():
             for operation in path.values():
                 operation["responses"].pop("422", None)
+        _add_security(app, document)
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
         problem = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= {**problem.pop("$defs"), "ProblemDocument": problem}
         app.openapi_schema = document
     return app.openapi_schema
+
+
+SECURITY_SCHEMES = {
+    "firebase": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "A Firebase ID token of the study's project, as the app has it from `getIdToken()`.",
+    },
+    "api_key": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Key",
+        "description": "The key of a service, made by `python -m scripts.api_keys create`.",
+    },
+}
+
+
+def _add_security(app: FastAPI, document: dict[str, Any]) -> None:
+    """Say of every operation that is not public what callers must bring along, and what they are answered without."""
+    document["components"]["securitySchemes"] = SECURITY_SCHEMES
+    schemes: list[dict[str, list[str]]] = [{name: []} for name in SECURITY_SCHEMES]
+    if not app.state.settings.is_authenticated:
+        schemes.insert(0, {})
+    for route in iter_route_contexts(app.routes):
+        rule = getattr(route.endpoint, "rule", None)
+        if rule is None or rule.is_public:
+            continue
+        for method in route.methods or ():
+            operation = document["paths"].get(route.path, {}).get(method.lower())
+            if operation:
+                operation["security"] = schemes
+                for status, answer in problems(401, 403, 429).items():
+                    operation["responses"].setdefault(str(status), answer)
+                operation["responses"] = dict(sorted(operation["responses"].items()))

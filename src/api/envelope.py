@@ -7,9 +7,14 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from src.api.direct import find_handler, index_of
+from src.api.access import FOR_ADMINS, NOBODY, Rule
+from src.api.audit import DENIALS, record_denial, record_read
+from src.api.callers import is_for_admins
+from src.api.direct import Resource, find_handler, index_of
+from src.api.door import Door, HeaderPairs
 from src.api.errors import DEFECT, answer_error, answer_status
 from src.api.http import Answer, Request, StreamedAnswer, check_length
+from src.api.security_headers import secure_messages
 from src.api.sending import StreamSender, compress_messages, is_cut_off, send_answer
 from src.core.errors import AnswerCutOff, ApiError
 from src.core.logging import FIELDS, RequestLog
@@ -32,25 +37,24 @@ class Envelope:
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 # By now all routes are there; one that cannot be served stops the start.
-                index_of(scope["app"])
+                index = index_of(scope["app"])
+                scope["app"].state.door = Door(scope["app"].state.settings, index.policies)
             await self._app(scope, receive, send)
             return
         began = perf_counter()
         exchange = Exchange(scope, send)
         try:
             declared = exchange.open()
-            resource, key = index_of(scope["app"]).find(scope)
+            scope["app"].state.door.read_scheme(scope)
+            resource, key = scope["app"].state.route_index.find(scope)
             if resource is None:
                 # Direct routes know how large their bodies may be.
                 check_length(declared, self._max_body_bytes)
+                if is_for_admins(scope):
+                    await exchange.admit(FOR_ADMINS)
                 await self._app(scope, receive, exchange.send)
             else:
-                exchange.route = resource.template
-                answer = await find_handler(resource, scope["method"])(Request(scope, receive, key))
-                if isinstance(answer, StreamedAnswer):
-                    await exchange.stream(answer, receive)
-                else:
-                    await exchange.send_answer(answer)
+                await exchange.answer(resource, key, receive)
         except Exception as error:
             if exchange.status:
                 # The answer has begun: cutting it off is the only way to say that it is not whole.
@@ -69,7 +73,17 @@ class Envelope:
 class Exchange:
     """One request and its answer, as far as it went."""
 
-    __slots__ = ("_head", "bytes_sent", "request_id", "route", "scope", "send_message", "status")
+    __slots__ = (
+        "_head",
+        "_limits",
+        "bytes_sent",
+        "principal",
+        "request_id",
+        "route",
+        "scope",
+        "send_message",
+        "status",
+    )
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self.scope = scope
@@ -78,6 +92,8 @@ class Exchange:
         self.route = ""
         self.status = 0
         self.bytes_sent = 0
+        self.principal = NOBODY
+        self._limits: HeaderPairs = ()
         self._head: Message | None = None
 
     def open(self) -> bytes:
@@ -93,13 +109,45 @@ class Exchange:
         self.scope["request_id"] = self.request_id
         return declared
 
+    async def admit(self, rule: Rule) -> None:
+        """Find out who asks, and whether the route answers them.
+
+        Raises:
+            Unauthenticated, Forbidden, Unavailable: it does not.
+        """
+        if not rule.is_public:
+            self.principal, self._limits = await self.scope["app"].state.door.admit(self.scope)
+            self.principal.check(rule)
+
+    async def answer(self, resource: Resource, key: str, receive: Receive) -> None:
+        """Answer by a direct route."""
+        self.route = resource.template
+        await self.admit(resource.rule)
+        handle = find_handler(resource, self.scope["method"])
+        request = Request(self.scope, receive, key, self.principal)
+        answer = await handle(request)
+        rows = answer.rows if isinstance(answer, Answer) else None
+        try:
+            if isinstance(answer, StreamedAnswer):
+                await self.stream(answer, receive)
+            else:
+                await self.send_answer(answer)
+        finally:
+            if isinstance(answer, StreamedAnswer) and answer.tally:
+                rows = answer.tally.rows
+            record_read(request, resource, rows)
+
     async def send_answer(self, answer: Answer) -> None:
         """Send an answer of our own."""
         self.status = answer.status
+        if self._limits:
+            answer = answer._replace(headers=(*answer.headers, *self._limits))
         self.bytes_sent = await send_answer(answer, self.scope, self.send_message, self.request_id)
 
     async def stream(self, answer: StreamedAnswer, receive: Receive) -> None:
         """Send an answer of our own while it is made."""
+        if self._limits:
+            answer = answer._replace(headers=(*answer.headers, *self._limits))
         sender = StreamSender(self.scope, receive, self.send_message, self.scope["app"].state.settings.export_stall_s)
         try:
             await sender.send(answer, self.request_id)
@@ -109,17 +157,19 @@ class Exchange:
                 self.bytes_sent = sender.bytes_sent
 
     async def send(self, message: Message) -> None:
-        """Pass on a message of somebody else's answer, with the request's id on its head.
+        """Pass on a message of somebody else's answer, with the request's id and what browsers are told on its head.
 
-        The head waits for the body, which may be compressed.
+        The head waits for the body, which may be compressed, and whose scripts the head may name.
         """
         if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode())]
+            own = (b"x-request-id", self.request_id.encode())
+            message["headers"] = [*message.get("headers", ()), own, *self._limits]
             self._head = message
             return
         if head := self._head:
             self._head = None
             self.status = head["status"]
+            secure_messages(head, message, self.scope)
             await compress_messages(head, message, self.scope)
             await self.send_message(head)
         self.bytes_sent += len(message.get("body", b""))
@@ -127,6 +177,9 @@ class Exchange:
 
     def answer_to(self, error: Exception) -> Answer:
         """The answer to what was raised; a defect is logged with its traceback."""
+        if isinstance(error, DENIALS):
+            address = self.scope["app"].state.door.address(self.scope)
+            record_denial(self.principal, self.scope, self.route, address, error)
         if isinstance(error, ApiError):
             return answer_error(error, self.scope["path"], self.request_id)
         _log_defect(self)

@@ -15,12 +15,16 @@ from src.core.errors import ApiError
 
 STATUS_CODES: dict[type[ApiError], int] = {
     errors.InvalidRequest: 400,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
     errors.RowNotFound: 404,
     errors.MethodNotAllowed: 405,
     errors.RowConflict: 409,
+    errors.PersonErased: 410,
     errors.PreconditionFailed: 412,
     errors.BodyTooLarge: 413,
     errors.UnsupportedMedia: 415,
+    errors.TooManyRequests: 429,
     errors.Unavailable: 503,
 }
 MAX_PROBLEMS = 100
@@ -38,8 +42,12 @@ def answer_error(error: ApiError, path: str, request_id: str) -> Answer:
     headers: tuple[tuple[bytes, bytes], ...] = ()
     if isinstance(error, errors.Unavailable):
         headers = ((b"retry-after", b"%d" % error.retry_after_s),)
+    elif isinstance(error, errors.TooManyRequests):
+        headers = ((b"retry-after", b"%d" % error.retry_after_s), *error.headers)
     elif isinstance(error, errors.MethodNotAllowed):
         headers = ((b"allow", error.allow.encode()),)
+    elif isinstance(error, errors.Unauthenticated):
+        headers = ((b"www-authenticate", b"Bearer"),)
     body = problem_document(status_of(error), error.detail, path, request_id)
     if error.problems:
         body["errors"] = [_item(problem) for problem in error.problems[:MAX_PROBLEMS]]

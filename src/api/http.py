@@ -9,6 +9,9 @@ from urllib.parse import quote
 
 from starlette.types import Receive, Scope
 
+from src.api.access import Access, Principal
+from src.auth.tombstones import Tombstones
+from src.core.access import Action
 from src.core.config import Settings
 from src.core.errors import BodyTooLarge, InvalidRequest, Problem, UnsupportedMedia
 from src.db.connection import Connection, Database
@@ -38,6 +41,17 @@ class Answer(NamedTuple):
     body: bytes = b""
     headers: tuple[tuple[bytes, bytes], ...] = ()
     media_type: bytes = JSON_TYPE
+    rows: int | None = None
+    """How many rows, or groups of rows, were read; None where reading was not what was asked."""
+
+
+class Tally:
+    """The number of rows that a streamed answer has sent so far."""
+
+    __slots__ = ("rows",)
+
+    def __init__(self) -> None:
+        self.rows = 0
 
 
 class StreamedAnswer(NamedTuple):
@@ -47,6 +61,7 @@ class StreamedAnswer(NamedTuple):
     media_type: bytes
     headers: tuple[tuple[bytes, bytes], ...] = ()
     is_compressible: bool = True
+    tally: Tally | None = None
 
 
 class Request(NamedTuple):
@@ -55,9 +70,20 @@ class Request(NamedTuple):
     scope: Scope
     receive: Receive
     key: str
-    """The last segment of the path, decoded; empty for a table's rows."""
+    """The row's key in the path, decoded; empty for a table's rows."""
+    principal: Principal
+    """Who asks."""
     transaction: Connection | None = None
     """What a part of a batch runs on."""
+
+    def access(self, table: str, action: Action) -> Access:
+        """What the request may touch of a table.
+
+        Raises:
+            Forbidden: its caller may not do this there.
+            Unauthenticated: nobody may without saying who they are.
+        """
+        return self.principal.access(table, action)
 
     @property
     def db(self) -> Connection:
@@ -69,6 +95,12 @@ class Request(NamedTuple):
         """The database of the application that serves the request."""
         database: Database = self.scope["app"].state.database
         return database
+
+    @property
+    def tombstones(self) -> Tombstones:
+        """Who was erased."""
+        tombstones: Tombstones = self.scope["app"].state.tombstones
+        return tombstones
 
     @property
     def path(self) -> str:

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from src.api.formats import JSON, Columns, Format, Rows, choose_format
-from src.api.http import Answer, Request, StreamedAnswer
+from src.api.http import Answer, Request, StreamedAnswer, Tally
 from src.api.links import link_to_cursors, link_to_pages
 from src.api.long_query import read_long_query
 from src.api.preferences import read_preferences
@@ -15,8 +15,9 @@ from src.api.query import (
     parse_list_request,
     split_query,
 )
+from src.core.access import Action
 from src.core.errors import InvalidRequest, Problem
-from src.core.tables import Kind, TableInfo
+from src.core.tables import Kind, Reach, TableInfo
 from src.db.connection import Connection, Database
 from src.db.queries import builder
 from src.db.queries.aggregates import AggregateShape
@@ -30,8 +31,8 @@ Headers = tuple[tuple[bytes, bytes], ...]
 class ListHandlers:
     """The handlers of one table."""
 
-    def __init__(self, table: TableInfo) -> None:
-        self._table = table
+    def __init__(self, table: str) -> None:
+        self._name = table
 
     async def list_rows(self, request: Request) -> Answer | StreamedAnswer:
         """Answer one page of the rows that pass every filter, or all of them as an export."""
@@ -53,18 +54,17 @@ class ListHandlers:
         return await self._answer_aggregate(request, await read_long_query(request))
 
     async def _answer_list(self, request: Request, pairs: list[Pair]) -> Answer | StreamedAnswer:
-        asked = parse_list_request(self._table, pairs)
+        reach = request.access(self._name, Action.READ).reach
+        asked = parse_list_request(reach.table, pairs)
         format_ = choose_format(asked.format, request.header(b"accept"))
         count = asked.counted or read_preferences(request.header(b"prefer")).counted
         if format_ is not JSON:
             _refuse_places(format_, asked.places)
-        headers = await self._counted(request.db, asked, count) if count else ()
+        headers = await _count(request.db, reach, asked, count) if count else ()
         if format_ is not JSON:
-            columns = _columns_of_rows(self._table, asked.query.selection)
-            return self._export(
-                request.database, builder.select_all(self._table, asked.query), format_, columns, headers
-            )
-        rows = await fetch_page(request.db, builder.select_page(self._table, asked.query))
+            columns = _columns_of_rows(reach.table, asked.query.selection)
+            return self._export(request.database, builder.select_all(reach, asked.query), format_, columns, headers)
+        rows = await fetch_page(request.db, builder.select_page(reach, asked.query))
         has_more = len(rows) > asked.query.size
         if has_more:
             rows.pop()
@@ -76,54 +76,60 @@ class ListHandlers:
         else:
             link = link_to_cursors(request.path, asked, rows, has_more=has_more)
         texts = [row[0] for row in rows]
-        return Answer(200, f"[{','.join(texts)}]".encode(), ((b"link", link), *headers))
+        return Answer(200, f"[{','.join(texts)}]".encode(), ((b"link", link), *headers), rows=len(texts))
 
     async def _answer_aggregate(self, request: Request, pairs: list[Pair]) -> Answer | StreamedAnswer:
-        asked = parse_aggregate_request(self._table, pairs)
+        reach = request.access(self._name, Action.READ).reach
+        asked = parse_aggregate_request(reach.table, pairs)
         format_ = choose_format(asked.format, request.header(b"accept"))
         if format_ is not JSON:
             _refuse_places(format_, asked.places)
-            statement = builder.aggregate(self._table, asked.aggregation, is_whole=True)
-            columns = _columns_of_groups(self._table, asked.aggregation)
+            statement = builder.aggregate(reach, asked.aggregation, is_whole=True)
+            columns = _columns_of_groups(reach.table, asked.aggregation)
             return self._export(request.database, statement, format_, columns, ())
-        groups = await fetch_groups(request.db, builder.aggregate(self._table, asked.aggregation))
+        groups = await fetch_groups(request.db, builder.aggregate(reach, asked.aggregation))
         size, offset = asked.aggregation.size, asked.aggregation.offset
         link = link_to_pages(request.path, asked.kept, offset, size, has_more=len(groups) > size)
-        return Answer(200, f"[{','.join(groups[:size])}]".encode(), ((b"link", link),))
-
-    async def _counted(self, db: Connection, asked: ListRequest, count: str) -> Headers:
-        """The number of all rows that pass every filter, and how it was found."""
-        conditions = asked.query.filters
-        number = await estimate_rows(db, self._table, conditions) if count == "estimated" else None
-        applied = "estimated" if number is not None else "exact"
-        if number is None:
-            number = await count_rows(db, self._table, conditions)
-        return (b"x-total-count", b"%d" % number), (b"preference-applied", f"count={applied}".encode())
+        body = f"[{','.join(groups[:size])}]".encode()
+        return Answer(200, body, ((b"link", link),), rows=min(len(groups), size))
 
     def _export(
         self, db: Database, statement: Statement, format_: Format, columns: Columns, headers: Headers
     ) -> StreamedAnswer:
-        name = f"{self._table.name}.{format_.suffix}".encode("ascii", "replace").replace(b'"', b"_")
+        name = f"{self._name}.{format_.suffix}".encode("ascii", "replace").replace(b'"', b"_")
         disposition = (b"content-disposition", b'attachment; filename="' + name + b'"')
-        chunks = _encoded(format_, columns, stream_rows(db, statement))
-        return StreamedAnswer(chunks, format_.media_type, (*headers, disposition), format_.is_compressible)
+        tally = Tally()
+        chunks = _encoded(format_, columns, stream_rows(db, statement), tally)
+        return StreamedAnswer(chunks, format_.media_type, (*headers, disposition), format_.is_compressible, tally)
+
+
+async def _count(db: Connection, reach: Reach, asked: ListRequest, count: str) -> Headers:
+    """The number of all rows that pass every filter, and how it was found."""
+    conditions = asked.query.filters
+    number = await estimate_rows(db, reach, conditions) if count == "estimated" else None
+    applied = "estimated" if number is not None else "exact"
+    if number is None:
+        number = await count_rows(db, reach, conditions)
+    return (b"x-total-count", b"%d" % number), (b"preference-applied", f"count={applied}".encode())
 
 
 async def _encoded(
-    format_: Format, columns: Columns, rows: AsyncGenerator[list[str], None]
+    format_: Format, columns: Columns, rows: AsyncGenerator[list[str], None], tally: Tally
 ) -> AsyncGenerator[bytes, None]:
     assert format_.encode is not None
     async with aclosing(rows):
         # Nothing is written before the database has answered: until then, an error has an answer of its own.
         first: list[str] = await anext(rows, [])
-        async for piece in format_.encode(columns, _with_first(first, rows)):
+        async for piece in format_.encode(columns, _with_first(first, rows, tally)):
             yield piece
 
 
-async def _with_first(first: list[str], rows: Rows) -> Rows:
+async def _with_first(first: list[str], rows: Rows, tally: Tally) -> Rows:
     if first:
+        tally.rows += len(first)
         yield first
     async for batch in rows:
+        tally.rows += len(batch)
         yield batch
 
 

@@ -12,7 +12,9 @@ from src.api.merge_patch import Patch
 from src.api.preferences import IGNORE, MERGE, Preferences, read_preferences
 from src.api.query import parse_conditions, split_query
 from src.api.writer import Writer
+from src.core.access import Action
 from src.core.errors import InvalidRequest, Problem, ReferenceBroken, RowConflict
+from src.core.tables import Reach
 from src.db.connection import Connection, Work
 from src.db.queries import builder
 from src.db.queries.executor import change_rows, fetch_keys, fetch_rows, transact
@@ -36,7 +38,7 @@ async def create_many(request: Request, writer: Writer, media_type: bytes, body:
         if prefers.is_minimal or not written:
             return []
         # Rows are read back by their keys: SQLite takes three times as long to return them one by one.
-        found = await fetch_rows(db, builder.select_rows(writer.table, (builder.has_one_of(writer.table, written),)))
+        found = await fetch_rows(db, builder.select_rows(writer.reach, (builder.has_one_of(writer.table, written),)))
         by_key = {str(key): row for row, key in found}
         encode = db.dialect.encoders.get(writer.table.key_kind, str)
         return [by_key[str(encode(key))] for key in written]
@@ -51,9 +53,9 @@ async def create_many(request: Request, writer: Writer, media_type: bytes, body:
 class ManyRowsHandlers:
     """The handlers of one table for those of its rows that pass filters."""
 
-    def __init__(self, writer: Writer) -> None:
-        self._writer = writer
-        self._table = writer.table
+    def __init__(self, table: str, *, auto_timestamps: bool) -> None:
+        self._name = table
+        self._auto_timestamps = auto_timestamps
 
     async def patch_rows(self, request: Request) -> Answer:
         """Change columns of all rows that pass every filter, of which there must be one; answers how many.
@@ -62,21 +64,23 @@ class ManyRowsHandlers:
         without it, nothing happens.
         """
         refuse_conditions(request)
+        writer = self._writer(request)
         prefers = read_preferences(request.header(b"prefer"))
-        filters = parse_conditions(self._table, split_query(request.query_string))
+        filters = parse_conditions(writer.table, split_query(request.query_string))
         _, body = await request.body_of(*PATCH_TYPES)
-        patch = Patch(self._writer.models, body)
+        patch = Patch(writer.models, body)
         if patch.names_key:
             reason = "a row keeps its key"
-            problem = Problem("body", f"/{self._table.key}", reason)
-            raise InvalidRequest(f"{self._table.key}: {reason}", (problem,))
+            problem = Problem("body", f"/{writer.table.key}", reason)
+            raise InvalidRequest(f"{writer.table.key}: {reason}", (problem,))
         if patch.merges_documents:
             most = min(_most_affected(prefers), MAX_ROWS)
-            found = await self._find(request.db, filters, most)
-            return await self._answer(request, prefers, lambda db: self._merge_each(request, db, found, patch))
-        changes = patch.values()
-        found = await self._find(request.db, filters, _most_affected(prefers))
-        return await self._answer(request, prefers, lambda db: self._change(db, found, self._writer.changed(changes)))
+            found = await _find(request.db, writer.reach, filters, most)
+            max_bytes = request.settings.max_body_bytes
+            return await self._answer(request, prefers, lambda db: _merge_each(db, writer, found, patch, max_bytes))
+        changes = writer.changed(patch.values())
+        found = await _find(request.db, writer.reach, filters, _most_affected(prefers))
+        return await self._answer(request, prefers, lambda db: _change(db, writer, found, changes))
 
     async def delete_rows(self, request: Request) -> Answer:
         """Delete all rows that pass every filter, of which there must be one; answers how many.
@@ -84,21 +88,16 @@ class ManyRowsHandlers:
         When more rows pass than `Prefer: max-affected=N` allows, 1000 without it, nothing happens.
         """
         refuse_conditions(request)
+        writer = self._writer(request)
         prefers = read_preferences(request.header(b"prefer"))
-        filters = parse_conditions(self._table, split_query(request.query_string))
-        found = await self._find(request.db, filters, _most_affected(prefers))
-        return await self._answer(request, prefers, lambda db: self._delete(db, found))
+        filters = parse_conditions(writer.table, split_query(request.query_string))
+        found = await _find(request.db, writer.reach, filters, _most_affected(prefers))
+        return await self._answer(request, prefers, lambda db: _delete(db, writer, found))
 
-    async def _find(self, db: Connection, filters: tuple[Condition, ...], most: int) -> "Found":
-        """The rows that pass now. They are looked for before the transaction, so that it is short."""
-        keys = await fetch_keys(db, builder.select_keys(self._table, filters, most + 1))
-        if len(keys) > most:
-            reason = f"more than {most} {'row passes' if most == 1 else 'rows pass'} the filters; nothing was changed"
-            raise InvalidRequest(
-                f"{reason}; Prefer: max-affected=N allows more, or less", (Problem("header", "Prefer", reason),)
-            )
-        # The filters hold once more when the rows are written: one that was changed meanwhile may not pass any more.
-        return Found(keys, (builder.has_one_of(self._table, keys), *filters))
+    def _writer(self, request: Request) -> Writer:
+        return Writer(
+            request.access(self._name, Action.CHANGE), request.tombstones, auto_timestamps=self._auto_timestamps
+        )
 
     async def _answer(self, request: Request, prefers: Preferences, work: Work[int]) -> Answer:
         count = await transact(request.db, work, is_rehearsal=prefers.is_rehearsal)
@@ -107,34 +106,51 @@ class ManyRowsHandlers:
             return Answer(204, headers=applied)
         return Answer(200, msgspec.json.encode({"count": count}), applied)
 
-    async def _change(self, db: Connection, found: "Found", values: Values) -> int:
-        try:
-            return await change_rows(db, builder.update_rows(self._table, values, found.conditions))
-        except ReferenceBroken as error:
-            raise await self._writer.explain_references(db, values) from error
-
-    async def _merge_each(self, request: Request, db: Connection, found: "Found", patch: Patch) -> int:
-        rows = await fetch_rows(db, builder.select_rows(self._table, found.conditions, is_locked=True))
-        for row, key in rows:
-            try:
-                values = patch.apply(row, request.settings.max_body_bytes)
-                await self._writer.update(db, key, self._writer.changed(values))
-            except (InvalidRequest, RowConflict) as error:
-                raise type(error)(f"the row {shortened(str(key))}: {error.detail}", error.problems) from error
-        return len(rows)
-
-    async def _delete(self, db: Connection, found: "Found") -> int:
-        try:
-            return await change_rows(db, builder.delete_rows(self._table, found.conditions))
-        except ReferenceBroken as error:
-            raise await self._writer.explain_delete(db, found.keys) from error
-
 
 class Found(NamedTuple):
     """The rows that a request is about."""
 
     keys: list[object]
     conditions: tuple[Condition, ...]
+
+
+async def _find(db: Connection, reach: Reach, filters: tuple[Condition, ...], most: int) -> Found:
+    """The rows that pass now. They are looked for before the transaction, so that it is short."""
+    keys = await fetch_keys(db, builder.select_keys(reach, filters, most + 1))
+    if len(keys) > most:
+        reason = f"more than {most} {'row passes' if most == 1 else 'rows pass'} the filters; nothing was changed"
+        raise InvalidRequest(
+            f"{reason}; Prefer: max-affected=N allows more, or less", (Problem("header", "Prefer", reason),)
+        )
+    # The filters hold once more when the rows are written: one that was changed meanwhile may not pass any more.
+    return Found(keys, (builder.has_one_of(reach.table, keys), *filters))
+
+
+async def _change(db: Connection, writer: Writer, found: Found, values: Values) -> int:
+    try:
+        count = await change_rows(db, builder.update_rows(writer.reach, values, found.conditions))
+    except ReferenceBroken as error:
+        await writer.refuse_erased(db, values)
+        raise await writer.explain_references(db, values) from error
+    await writer.refuse_erased(db, values)
+    return count
+
+
+async def _merge_each(db: Connection, writer: Writer, found: Found, patch: Patch, max_bytes: int) -> int:
+    rows = await fetch_rows(db, builder.select_rows(writer.reach, found.conditions, is_locked=True))
+    for row, key in rows:
+        try:
+            await writer.update(db, key, writer.changed(patch.apply(row, max_bytes)))
+        except (InvalidRequest, RowConflict) as error:
+            raise type(error)(f"the row {shortened(str(key))}: {error.detail}", error.problems) from error
+    return len(rows)
+
+
+async def _delete(db: Connection, writer: Writer, found: Found) -> int:
+    try:
+        return await change_rows(db, builder.delete_rows(writer.reach, found.conditions))
+    except ReferenceBroken as error:
+        raise await writer.explain_delete(db, found.keys) from error
 
 
 def _most_affected(prefers: Preferences) -> int:

@@ -7,17 +7,18 @@ import msgspec
 
 from src.api.bodies import Values, check_row, read_row
 from src.api.conditions import Conditions, read_conditions, refuse_conditions, tag_header
-from src.api.erasure import erase
+from src.api.erasure import check_erasure, erase, row_not_found, wait_for_writers
 from src.api.given_rows import given_row
-from src.api.http import JSON_TYPE, PATCH_TYPES, ROWS_TYPES, Answer, Request, is_array, shortened
+from src.api.http import JSON_TYPE, PATCH_TYPES, ROWS_TYPES, Answer, Request, is_array
 from src.api.many_rows import create_many
 from src.api.merge_patch import Patch
 from src.api.parameters.values import invalid, parse_flag
-from src.api.preferences import IGNORE, MERGE, REPRESENTATION, Preferences, read_preferences
+from src.api.preferences import IGNORE, MERGE, MINIMAL, REPRESENTATION, Preferences, read_preferences
 from src.api.query import parse_key, parse_row_request, split_query
 from src.api.writer import Writer
-from src.core.errors import InvalidRequest, Problem, ReferenceBroken, RowNotFound
-from src.core.tables import TableInfo
+from src.core.access import Action
+from src.core.errors import InvalidRequest, Problem, ReferenceBroken
+from src.core.tables import Reach, TableInfo
 from src.db.connection import Connection, Result, Work
 from src.db.queries import builder
 from src.db.queries.executor import fetch_row, transact, write_row
@@ -29,21 +30,21 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 class RowHandlers:
     """The handlers of one table."""
 
-    def __init__(self, writer: Writer) -> None:
-        self._writer = writer
-        self._models = writer.models
-        self._table = writer.table
+    def __init__(self, table: str, *, auto_timestamps: bool) -> None:
+        self._name = table
+        self._auto_timestamps = auto_timestamps
 
     async def read_row(self, request: Request) -> Answer:
         """Answer the row with the key in the path."""
-        wanted = parse_row_request(self._table, split_query(request.query_string))
+        reach = request.access(self._name, Action.READ).reach
+        wanted = parse_row_request(reach.table, split_query(request.query_string))
         conditions = read_conditions(request)
-        statement = builder.select_row(self._table, self._key(request), wanted)
-        row = self._existing(await fetch_row(request.db, statement), request)
+        statement = builder.select_row(reach, _key(reach.table, request), wanted)
+        row = _existing(await fetch_row(request.db, statement), reach.table, request)
         if conditions and (tag := conditions.find_unchanged(row)):
-            return Answer(304, headers=((b"etag", tag.encode()),))
+            return Answer(304, headers=((b"etag", tag.encode()),), rows=1)
         body = row.encode()
-        return Answer(200, body, (tag_header(body),))
+        return Answer(200, body, (tag_header(body),), rows=1)
 
     async def create_row(self, request: Request) -> Answer:
         """Insert the row in the body; or the rows of an array, of lines of JSON or of a CSV, all or none of them.
@@ -54,17 +55,22 @@ class RowHandlers:
         request.refuse_parameters()
         refuse_conditions(request)
         prefers = read_preferences(request.header(b"prefer"))
+        writer = self._writer(request, Action.CREATE)
+        if prefers.resolution == MERGE:
+            request.access(self._name, Action.CHANGE)
         media_type, body = await request.bulk_body_of(*ROWS_TYPES)
         if media_type != JSON_TYPE or is_array(body):
-            return await create_many(request, self._writer, media_type, body, prefers)
-        checked = read_row(self._models, self._models.create, body)
-        values = self._writer.new(checked.values)
-        if prefers.resolution and self._table.key in values:
+            return await create_many(request, writer, media_type, body, prefers)
+        checked = read_row(writer.models, writer.models.create, body)
+        values = writer.new(checked.values)
+        if prefers.resolution and writer.table.key in values:
             changes = {name: value for name, value in checked.values.items() if name in checked.named}
-            row, is_new = await self._resolve(request, prefers, values, changes)
+            row, is_new = await _resolve(request, writer, prefers, values, changes)
         else:
-            row, is_new = await self._run(request, prefers, lambda db: self._insert(db, values)), True
-        location = f"{request.path}/{quote(self._key_text(values, row), safe='')}"
+            row, is_new = await _run(request, prefers, lambda db: _insert(writer, db, values)), True
+        if not is_new and not self._may_see(request):
+            prefers = prefers._replace(returned=MINIMAL)
+        location = f"{request.path}/{quote(_key_text(writer.table, values, row), safe='')}"
         return _answer_row(201 if is_new else 200, row, prefers, ((b"location", location.encode()),))
 
     async def replace_row(self, request: Request) -> Answer:
@@ -79,22 +85,25 @@ class RowHandlers:
             reason = "a row is put in any case; say If-None-Match: * to put a new one only"
             raise InvalidRequest(f"Prefer: resolution={IGNORE}: {reason}", (Problem("header", "Prefer", reason),))
         may_create = prefers.resolution == MERGE or bool(conditions and conditions.wants_none)
-        key = self._key(request)
-        values = self._read_put(await request.json_body(), key, may_create=may_create)
-        changes = self._writer.changed({name: value for name, value in values.items() if name != self._table.key})
+        writer = self._writer(request, Action.CHANGE)
+        if may_create:
+            request.access(self._name, Action.CREATE)
+        table, key = writer.table, _key(writer.table, request)
+        values = _read_put(writer, await request.json_body(), key, may_create=may_create)
+        changes = writer.changed({name: value for name, value in values.items() if name != table.key})
 
         async def put(db: Connection) -> tuple[str, bool]:
             if conditions:
-                row = await fetch_row(db, builder.lock_row(self._table, key))
-                conditions.check(row if may_create else self._existing(row, request))
+                row = await fetch_row(db, builder.lock_row(writer.reach, key))
+                conditions.check(row if may_create else _existing(row, table, request))
             if not may_create:
-                return self._existing(await self._writer.update(db, key, changes), request), False
+                return _existing(await writer.update(db, key, changes), table, request), False
             if conditions and conditions.wants_none:
-                return await self._create_only(db, conditions, self._writer.new(values)), True
-            return await self._writer.put(db, key, self._writer.new(values), changes)
+                return await _create_only(writer, db, conditions, writer.new(values)), True
+            return await writer.put(db, key, writer.new(values), changes)
 
         is_one_statement = not conditions and not may_create
-        row, is_new = await self._run(request, prefers, put, is_one_statement=is_one_statement)
+        row, is_new = await _run(request, prefers, put, is_one_statement=is_one_statement)
         headers = ((b"location", request.path.encode()),) if is_new else ()
         return _answer_row(201 if is_new else 200, row, prefers, headers)
 
@@ -106,23 +115,24 @@ class RowHandlers:
         """
         request.refuse_parameters()
         prefers, conditions = read_preferences(request.header(b"prefer")), read_conditions(request)
-        key = self._key(request)
+        writer = self._writer(request, Action.CHANGE)
+        table, key = writer.table, _key(writer.table, request)
         _, body = await request.body_of(*PATCH_TYPES)
-        patch = Patch(self._models, body)
+        patch = Patch(writer.models, body)
         most = request.settings.max_body_bytes
 
         async def change(db: Connection) -> str:
-            row = self._existing(await fetch_row(db, builder.lock_row(self._table, key)), request)
+            row = _existing(await fetch_row(db, builder.lock_row(writer.reach, key)), table, request)
             if conditions:
                 conditions.check(row)
             values = patch.apply(row, most)
-            if patch.names_key and values.pop(self._table.key) != key:
-                raise _other_key(self._table)
+            if patch.names_key and values.pop(table.key) != key:
+                raise _other_key(table)
             if not values:
                 return row
-            return self._existing(await self._writer.update(db, key, self._writer.changed(values)), request)
+            return _existing(await writer.update(db, key, writer.changed(values)), table, request)
 
-        row = await self._run(request, prefers, change, is_one_statement=False)
+        row = await _run(request, prefers, change, is_one_statement=False)
         return _answer_row(200, row, prefers)
 
     async def delete_row(self, request: Request) -> Answer:
@@ -131,113 +141,129 @@ class RowHandlers:
         With `cascade=true` it erases every row of every table that carries this key under the same name, and answers
         how many of each.
         """
-        cascades = self._read_cascade(request)
+        cascades = _read_cascade(request)
         prefers, conditions = read_preferences(request.header(b"prefer")), read_conditions(request)
-        key = self._key(request)
+        writer = self._writer(request, Action.CHANGE)
+        table, key = writer.table, _key(writer.table, request)
         if cascades:
-            return await self._erase_rows(request, prefers, conditions, key)
+            return await self._erase_rows(request, writer.reach, prefers, conditions, key)
 
         async def delete(db: Connection) -> str:
             if conditions:
-                row = self._existing(await fetch_row(db, builder.lock_row(self._table, key)), request)
+                row = _existing(await fetch_row(db, builder.lock_row(writer.reach, key)), table, request)
                 conditions.check(row)
             try:
-                return self._existing(await write_row(db, builder.delete_row(self._table, key)), request)
+                return _existing(await write_row(db, builder.delete_row(writer.reach, key)), table, request)
             except ReferenceBroken as error:
-                raise await self._writer.explain_delete(db, [key]) from error
+                raise await writer.explain_delete(db, [key]) from error
 
-        row = await self._run(request, prefers, delete, is_one_statement=not conditions)
+        row = await _run(request, prefers, delete, is_one_statement=not conditions)
         if prefers.returned == REPRESENTATION:
             return Answer(200, row.encode(), prefers.applied("return", "tx"))
         return Answer(204, headers=prefers.applied("return", "tx"))
 
     async def _erase_rows(
-        self, request: Request, prefers: Preferences, conditions: Conditions | None, key: object
+        self, request: Request, reach: Reach, prefers: Preferences, conditions: Conditions | None, key: object
     ) -> Answer:
+        check_erasure(request.principal, reach, key, request.key)
+
         async def erase_all(db: Connection) -> dict[str, int]:
-            row = await fetch_row(db, builder.lock_row(self._table, key))
+            await wait_for_writers(db, reach.table)
+            row = await fetch_row(db, builder.lock_row(reach, key))
             if conditions:
-                conditions.check(self._existing(row, request))
-            counts = await erase(db, self._table, key)
+                conditions.check(_existing(row, reach.table, request))
+            counts = await erase(db, reach, key, request.tombstones)
             if not any(counts.values()):
-                raise _not_found(self._table, request.key)
+                raise row_not_found(reach.table, request.key)
             return counts
 
         limit_s = request.settings.erasure_timeout_s
         counts = await transact(request.db, erase_all, is_rehearsal=prefers.is_rehearsal, time_limit_s=limit_s)
         return Answer(200, msgspec.json.encode(counts), prefers.applied("tx"))
 
-    async def _run(
-        self, request: Request, prefers: Preferences, work: Work[Result], *, is_one_statement: bool = True
-    ) -> Result:
-        """Carry out a request: one statement is atomic by itself, what needs more is one transaction."""
-        if is_one_statement and not prefers.is_rehearsal:
-            return await work(request.db)
-        return await transact(request.db, work, is_rehearsal=prefers.is_rehearsal)
+    def _writer(self, request: Request, action: Action) -> Writer:
+        return Writer(request.access(self._name, action), request.tombstones, auto_timestamps=self._auto_timestamps)
 
-    async def _insert(self, db: Connection, values: Values) -> str:
-        row = await self._writer.insert(db, values)
-        assert row is not None, "an insert returns its row"
-        return row
+    def _may_see(self, request: Request) -> bool:
+        """Whether the caller may be shown a row that was there before."""
+        return any(request.principal.may(self._name, action) for action in (Action.READ, Action.CHANGE))
 
-    async def _resolve(
-        self, request: Request, prefers: Preferences, values: Values, changes: Values
-    ) -> tuple[str, bool]:
-        """Insert a row, or take the one that has its key: as it is, or with the columns that the body names."""
-        key = values[self._table.key]
 
-        async def ignore(db: Connection) -> tuple[str, bool]:
-            while True:
-                if row := await self._writer.insert(db, values, OnConflict.IGNORE):
-                    return row, True
-                if row := await fetch_row(db, builder.select_row(self._table, key)):
-                    return row, False
+async def _run(request: Request, prefers: Preferences, work: Work[Result], *, is_one_statement: bool = True) -> Result:
+    """Carry out a request: one statement is atomic by itself, what needs more is one transaction."""
+    if is_one_statement and not prefers.is_rehearsal:
+        return await work(request.db)
+    return await transact(request.db, work, is_rehearsal=prefers.is_rehearsal)
 
-        async def merge(db: Connection) -> tuple[str, bool]:
-            return await self._writer.put(db, key, values, self._writer.changed(changes))
 
-        work = ignore if prefers.resolution == IGNORE else merge
-        return await self._run(request, prefers, work, is_one_statement=False)
+async def _insert(writer: Writer, db: Connection, values: Values) -> str:
+    row = await writer.insert(db, values)
+    assert row is not None, "an insert returns its row"
+    return row
 
-    async def _create_only(self, db: Connection, conditions: Conditions, values: Values) -> str:
-        row = await self._writer.insert(db, values, OnConflict.IGNORE)
-        if row is None:
-            conditions.check("")
-        assert row is not None, "a row that is in the way fails the condition"
-        return row
 
-    def _read_put(self, body: bytes, key: object, *, may_create: bool) -> Values:
-        """The values in the body of a PUT; of one that may create, as a new row must have them."""
-        given = given_row(self._models, body)
-        values = check_row(self._models, self._models.update, given).values
-        if values.pop(self._table.key, None) not in (None, key):
-            raise _other_key(self._table)
-        if may_create:
-            given.value[self._table.key] = key
-            values = check_row(self._models, self._models.create, given).values
-        return values
+async def _resolve(
+    request: Request, writer: Writer, prefers: Preferences, values: Values, changes: Values
+) -> tuple[str, bool]:
+    """Insert a row, or take the one that has its key: as it is, or with the columns that the body names."""
+    key = values[writer.table.key]
 
-    def _read_cascade(self, request: Request) -> bool:
-        named = {name: text for name, text, _ in split_query(request.query_string)}
-        for name, text in named.items():
-            if name != "cascade":
-                raise invalid(name, text, "is no parameter here; a delete takes cascade")
-        return parse_flag("cascade", named.get("cascade", "false"))
+    async def ignore(db: Connection) -> tuple[str, bool]:
+        return await writer.find_or_insert(db, key, values)
 
-    def _key(self, request: Request) -> object:
-        key = parse_key(self._table, request.key)
-        if key is None:
-            raise _not_found(self._table, request.key)
-        return key
+    async def merge(db: Connection) -> tuple[str, bool]:
+        return await writer.put(db, key, values, writer.changed(changes))
 
-    def _existing(self, row: str | None, request: Request) -> str:
-        if row is None:
-            raise _not_found(self._table, request.key)
-        return row
+    return await _run(request, prefers, ignore if prefers.resolution == IGNORE else merge, is_one_statement=False)
 
-    def _key_text(self, values: Values, row: str) -> str:
-        """The key of a new row; one that the database chose stands only in the row."""
-        return str(values.get(self._table.key) or _decode(row)[self._table.key])
+
+async def _create_only(writer: Writer, db: Connection, conditions: Conditions, values: Values) -> str:
+    row = await writer.insert(db, values, OnConflict.IGNORE)
+    if row is None:
+        conditions.check("")
+    assert row is not None, "a row that is in the way fails the condition"
+    return row
+
+
+def _read_put(writer: Writer, body: bytes, key: object, *, may_create: bool) -> Values:
+    """The values in the body of a PUT; of one that may create, as a new row must have them."""
+    models = writer.models
+    given = given_row(models, body)
+    values = check_row(models, models.update, given).values
+    if values.pop(models.key, None) not in (None, key):
+        raise _other_key(writer.table)
+    if may_create:
+        given.value[models.key] = key
+        values = check_row(models, models.create, given).values
+    # A person's own row stays theirs when a body that replaces it does not say whose it is.
+    is_said = models.owner in given.value or models.owner == models.key
+    return values if is_said else writer.owned(values)
+
+
+def _read_cascade(request: Request) -> bool:
+    named = {name: text for name, text, _ in split_query(request.query_string)}
+    for name, text in named.items():
+        if name != "cascade":
+            raise invalid(name, text, "is no parameter here; a delete takes cascade")
+    return parse_flag("cascade", named.get("cascade", "false"))
+
+
+def _key(table: TableInfo, request: Request) -> object:
+    key = parse_key(table, request.key)
+    if key is None:
+        raise row_not_found(table, request.key)
+    return key
+
+
+def _existing(row: str | None, table: TableInfo, request: Request) -> str:
+    if row is None:
+        raise row_not_found(table, request.key)
+    return row
+
+
+def _key_text(table: TableInfo, values: Values, row: str) -> str:
+    """The key of a new row; one that the database chose stands only in the row."""
+    return str(values.get(table.key) or _decode(row)[table.key])
 
 
 def _answer_row(status: int, row: str, prefers: Preferences, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:
@@ -253,7 +279,3 @@ def _other_key(table: TableInfo) -> InvalidRequest:
         f"{table.key} in the body differs from the key in the path; a row keeps its key",
         (Problem("body", f"/{table.key}", "must be the key in the path"),),
     )
-
-
-def _not_found(table: TableInfo, key: str) -> RowNotFound:
-    return RowNotFound(f"no row of {table.name} has the {table.key} {shortened(key)!r}")

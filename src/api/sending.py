@@ -8,6 +8,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from src.api.compression import MIN_BYTES, Coding, Compressor, choose_coding
 from src.api.http import CACHE_CONTROL, VARY, Answer, Headers, StreamedAnswer
+from src.api.security_headers import security_headers
 from src.core.errors import Unavailable
 
 # No content, not modified.
@@ -32,8 +33,8 @@ def coding_for(scope: Scope) -> Coding | None:
 
 async def send_answer(answer: Answer, scope: Scope, send: Send, request_id: str) -> int:
     """Send an answer; to HEAD without its body. The number of bytes of its body."""
-    status, body, more, media_type = answer
-    headers: Headers = [*more, (b"x-request-id", request_id.encode()), VARY, CACHE_CONTROL]
+    status, body, more, media_type, _ = answer
+    headers: Headers = [*more, (b"x-request-id", request_id.encode()), VARY, CACHE_CONTROL, *security_headers(scope)]
     if status not in BODILESS:
         if len(body) >= MIN_BYTES and (coding := coding_for(scope)):
             body = await compress(coding, body)
@@ -90,6 +91,7 @@ class StreamSender:
         """
         coding = coding_for(self._scope) if answer.is_compressible else None
         headers: Headers = [*answer.headers, (b"x-request-id", request_id.encode()), VARY, CACHE_CONTROL]
+        headers.extend(security_headers(self._scope))
         headers.append((b"content-type", answer.media_type))
         if coding:
             headers.append((b"content-encoding", coding.name))

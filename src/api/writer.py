@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 
+from src.api.access import Access
 from src.api.bodies import Checked, Values, place_of
 from src.api.dependencies import MODEL_MAP
-from src.core.errors import ApiError, Problem, ReferenceBroken, RowConflict, ValueRefused
-from src.core.models import TableModels
+from src.auth.tombstones import Tombstones
+from src.core.errors import ApiError, KeyExists, Problem, ReferenceBroken, RowConflict, ValueRefused
 from src.core.tables import Kind
 from src.core.values import now
 from src.db.connection import Connection
@@ -21,60 +22,99 @@ from src.db.queries.statement import Statement
 from src.db.queries.writes import OnConflict
 
 CREATED_AT, UPDATED_AT = "created_at", "updated_at"
+# How often a row may come and go while it is put.
+MAX_TRIES = 10
 
 
 class Writer:
-    """Writes rows of one table."""
+    """Writes the rows of one table that a request may touch."""
 
-    def __init__(self, models: TableModels, *, auto_timestamps: bool) -> None:
-        self.models = models
-        self.table = models.info
-        stamps = models.server_columns if auto_timestamps else ()
+    def __init__(self, access: Access, tombstones: Tombstones, *, auto_timestamps: bool) -> None:
+        self._tombstones = tombstones
+        self.models = access.models
+        self.reach = access.reach
+        self.table = access.table
+        self._access = access
+        stamps = access.models.server_columns if auto_timestamps else ()
         self._stamps_of_insert = tuple(name for name in (CREATED_AT, UPDATED_AT) if name in stamps)
         self._stamps_of_update = tuple(name for name in (UPDATED_AT,) if name in stamps)
 
     def new(self, values: Values) -> Values:
         """The values of a new row, with those that the server sets."""
-        return values | self._stamps(self._stamps_of_insert)
+        return self.owned(values) | self._stamps(self._stamps_of_insert)
+
+    def owned(self, values: Values) -> Values:
+        """The values of a row, which is the caller's own where they say of nobody else that it is theirs."""
+        if self.reach.is_owned and values.get(self.table.owner) is None:
+            return values | {self.table.owner: self.reach.person}
+        return values
 
     def changed(self, values: Values) -> Values:
         """The values that a row is to get, with those that the server sets."""
         return values | self._stamps(self._stamps_of_update)
 
     async def insert(self, db: Connection, values: Values, on_conflict: OnConflict = OnConflict.REFUSE) -> str | None:
-        """Insert a row; its JSON text, or None when a row with its key stays instead."""
-        return await self._write(db, builder.insert_row(self.table, values, on_conflict), values)
+        """Insert a row; its JSON text, or None when a row with its key stays instead.
+
+        Raises:
+            PersonErased: it is about somebody who was erased.
+        """
+        mark = await self._mark(db, values)
+        return await self._write(db, builder.insert_row(self.reach, values, on_conflict, mark), values)
 
     async def update(self, db: Connection, key: object, values: Values) -> str | None:
         """Set columns of the row with this key; its JSON text, or None when there is no such row."""
         if not values:
-            return await fetch_row(db, builder.lock_row(self.table, key))
-        return await self._write(db, builder.update_row(self.table, key, values), values)
+            return await fetch_row(db, builder.lock_row(self.reach, key))
+        mark = await self._mark(db, values)
+        return await self._write(db, builder.update_row(self.reach, key, values, mark), values)
 
     async def put(self, db: Connection, key: object, new: Values, changes: Values) -> tuple[str, bool]:
         """Change the row with this key, or insert a new one; its JSON text, and whether it is new."""
         changes = {name: value for name, value in changes.items() if name != self.table.key}
-        while True:
+        for _ in range(MAX_TRIES):
             if row := await self.update(db, key, changes):
                 return row, False
             if row := await self.insert(db, new, OnConflict.IGNORE):
                 return row, True
-            # Somebody inserted it in between, and may have deleted it again.
+            # Somebody inserted it in between, and may have deleted it again; or it is not the caller's.
+        raise self.key_taken()
+
+    async def find_or_insert(self, db: Connection, key: object, new: Values) -> tuple[str, bool]:
+        """Insert a row, or find the one that has its key; its JSON text, and whether it is new."""
+        for _ in range(MAX_TRIES):
+            if row := await self.insert(db, new, OnConflict.IGNORE):
+                return row, True
+            if row := await fetch_row(db, builder.select_row(self.reach, key)):
+                return row, False
+        raise self.key_taken()
+
+    def key_taken(self) -> KeyExists:
+        """The error of a key that another row has, as the databases say it."""
+        return KeyExists(f"a row with this {self.table.key} exists already")
 
     async def insert_many(self, db: Connection, rows: list[Checked], on_conflict: OnConflict) -> list[object]:
         """Insert rows; per row its key, or None where it was ignored because a row with its key exists."""
         stamps = self._stamps(self._stamps_of_insert)
+        rows = [row._replace(values=self.owned(row.values)) for row in rows] if self.reach.is_owned else rows
         keys: list[object] = []
         for group in _alike(rows, by_names=on_conflict is OnConflict.MERGE):
             columns = (*group[0].values, *stamps)
             kept = tuple(name for name in columns if name not in group[0].named and name not in self._stamps_of_update)
             values = [(*row.values.values(), *stamps.values()) for row in group]
             try:
-                keys += await write_rows(db, builder.insert_rows(self.table, columns, values, on_conflict, kept))
+                written = await write_rows(db, builder.insert_rows(self.reach, columns, values, on_conflict, kept))
+                if on_conflict is OnConflict.MERGE and None in written:
+                    raise _at(written.index(None), self.key_taken())
+                keys += written
             except ApiError as error:
+                if isinstance(error, ReferenceBroken):
+                    await self.refuse_erased(db, *(row.values for row in group))
                 if error.row is not None:
                     await self._explain_row(db, error, len(keys) + error.row, group[error.row])
                 raise
+        # Whoever was erased before these rows were written is seen now; an erasure after that finds them.
+        await self.refuse_erased(db, *(row.values for row in rows))
         return keys
 
     async def _explain_row(self, db: Connection, error: ApiError, index: int, row: Checked) -> None:
@@ -87,11 +127,33 @@ class Writer:
                 tuple(each._replace(pointer=f"/{index}{each.pointer}", line=row.line) for each in problems),
             ) from error
 
-    async def _write(self, db: Connection, statement: Statement, values: Mapping[str, object]) -> str | None:
+    async def _write(self, db: Connection, statement: Statement, values: Values) -> str | None:
         try:
-            return await write_row(db, statement)
+            row = await write_row(db, statement)
         except ReferenceBroken as error:
+            await self.refuse_erased(db, values)
             raise await self.explain_references(db, values) from error
+        if row is None:
+            await self.refuse_erased(db, values)
+        return row
+
+    async def _mark(self, db: Connection, values: Values) -> str:
+        """The mark of the person whom values are about; empty where they are about nobody."""
+        person = self._person(values)
+        return await self._tombstones.mark(db, person) if person else ""
+
+    async def refuse_erased(self, db: Connection, *rows: Values) -> None:
+        """Refuse rows about somebody who was erased.
+
+        Raises:
+            PersonErased: one is.
+        """
+        people = set(filter(None, map(self._person, rows)))
+        if people:
+            await self._tombstones.refuse_erased(db, people)
+
+    def _person(self, values: Values) -> str:
+        return str(values.get(self.table.owner) or "") if self.table.owner else ""
 
     async def explain_references(self, db: Connection, values: Mapping[str, object]) -> RowConflict:
         """Which foreign keys among these values point nowhere."""
@@ -102,9 +164,8 @@ class Writer:
         return RowConflict(f"{named} refers to a row that does not exist; create that one first", problems)
 
     async def explain_delete(self, db: Connection, keys: Iterable[object]) -> RowConflict:
-        """Who refers to rows that were to be deleted."""
-        tables = [models.info for models in MODEL_MAP.values()]
-        counts = await count_referring_rows(db, tables, self.table, list(keys))
+        """Who refers to rows that were to be deleted, as far as the caller may know."""
+        counts = await count_referring_rows(db, self._access.related(), self.table, list(keys))
         named = ", ".join(f"{count} of {name}" for name, count in counts.items()) or "rows of another table"
         return RowConflict(f"rows refer to this one: {named}; delete them first")
 
@@ -117,6 +178,11 @@ class Writer:
             name: instant.replace(tzinfo=None) if self.table.by_name[name].kind is Kind.LOCAL_TIMESTAMP else instant
             for name in names
         }
+
+
+def _at(row: int, error: ApiError) -> ApiError:
+    error.row = row
+    return error
 
 
 def _alike(rows: list[Checked], *, by_names: bool) -> Iterable[list[Checked]]:

@@ -1,16 +1,17 @@
 """Settings: from the environment, then from `.env`, then the defaults below."""
 
 from functools import cached_property
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
+MIN_SECRET_LENGTH = 32
 DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql", "postgres": "postgresql"}
 
 
@@ -25,7 +26,13 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=1, le=65535)
     web_concurrency: int | None = Field(default=None, ge=1, le=256)
     allow_unauthenticated: bool = False
+    authentication: Literal["auto", "on", "off"] = "auto"
+    firebase_project_id: str = ""
+    firebase_keys_url: str = "https://www.googleapis.com/robot/v1/metadata/x509/securetoken@system.gserviceaccount.com"
+    firebase_auth_emulator_host: str = ""
+    credentials_cache_s: float = Field(default=10.0, ge=0, le=3600)
     cors_origins: str = ""
+    forwarded_allow_ips: str = ""
     drain_notice_s: float = Field(default=0.0, ge=0, le=600)
     drain_s: float = Field(default=10.0, ge=0, le=3600)
 
@@ -38,10 +45,18 @@ class Settings(BaseSettings):
     statement_cache_size: int = Field(default=500, ge=0, le=100_000)
     sqlite_wal_limit_bytes: int = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
 
+    tombstone_key: SecretStr = SecretStr("")
+
     max_exports: int = Field(default=4, ge=1, le=100)
     export_timeout_s: float = Field(default=1800.0, gt=0, le=86_400)
     export_stall_s: float = Field(default=60.0, gt=0, le=3600)
     export_wal_limit_bytes: int = Field(default=1024 * 1024 * 1024, ge=1024 * 1024)
+
+    rate_limit_per_principal: int = Field(default=0, ge=0, le=10_000_000)
+    rate_limit_per_address: int = Field(default=0, ge=0, le=10_000_000)
+    rate_limit_window_s: int = Field(default=60, ge=1, le=86_400)
+    auth_failures_per_address: int = Field(default=30, ge=0, le=10_000_000)
+    auth_failures_window_s: int = Field(default=60, ge=1, le=86_400)
 
     max_body_bytes: int = Field(default=1024 * 1024, ge=1024)
     max_bulk_bytes: int = Field(default=8 * 1024 * 1024, ge=1024)
@@ -62,6 +77,25 @@ class Settings(BaseSettings):
             urlsplit(value).port  # noqa: B018  reading it checks it
         except ValueError:
             raise ValueError("names a port that is no number") from None
+        return value
+
+    @field_validator("tombstone_key")
+    @classmethod
+    def _is_long_enough(cls, value: SecretStr) -> SecretStr:
+        if 0 < len(value.get_secret_value()) < MIN_SECRET_LENGTH:
+            raise ValueError(f"is too short; take at least {MIN_SECRET_LENGTH} random characters")
+        return value
+
+    @field_validator("forwarded_allow_ips")
+    @classmethod
+    def _names_proxies(cls, value: str) -> str:
+        for network in _listed(value):
+            try:
+                is_everybody = network == "*" or ip_network(network).prefixlen == 0
+            except ValueError as error:
+                raise ValueError(f"lists {network!r}: {error}") from None
+            if is_everybody:
+                raise ValueError("trusts everybody; name the addresses or networks of your proxies")
         return value
 
     @model_validator(mode="after")
@@ -103,7 +137,22 @@ class Settings(BaseSettings):
     @property
     def allowed_origins(self) -> tuple[str, ...]:
         """Origins whose scripts may call the API; none by default."""
-        return tuple(origin.strip() for origin in self.cors_origins.split(",") if origin.strip())
+        return _listed(self.cors_origins)
+
+    @property
+    def trusted_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Where proxies ask from whose word about their clients is believed; nowhere by default."""
+        return tuple(ip_network(network) for network in _listed(self.forwarded_allow_ips))
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Whether callers have to say who they are: `auto` asks them once there is a Firebase project."""
+        return self.authentication == "on" or (self.authentication == "auto" and bool(self.firebase_project_id))
+
+    @property
+    def takes_emulator_tokens(self) -> bool:
+        """Whether tokens of Firebase's emulator, which nobody signs, may count; only ever from this machine."""
+        return bool(self.firebase_auth_emulator_host) and self.environment == "development" and self.is_loopback
 
     @property
     def is_loopback(self) -> bool:
@@ -112,6 +161,10 @@ class Settings(BaseSettings):
             return ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
+
+
+def _listed(value: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in value.split(",") if item.strip())
 
 
 def load_settings() -> Settings:

@@ -4,7 +4,10 @@
     ├── InvalidRequest      what the client sent cannot be right
     │   ├── UnknownName         a column, parameter or member that does not exist
     │   └── ValueRefused        the database refuses the value (null, check, range)
-    ├── RowNotFound         no row has this key
+    ├── Unauthenticated     no credentials, or none that count
+    ├── Forbidden           the caller is known and may not
+    ├── RowNotFound         no row has this key, or none that the caller may see
+    ├── PersonErased        the row is about a person who was erased
     ├── RowConflict         another row stands in the way
     │   ├── KeyExists           a row with this key or unique value exists
     │   └── ReferenceBroken     a foreign key would point nowhere: the row refers to none, or is referred to
@@ -12,10 +15,12 @@
     ├── BodyTooLarge        more bytes than the limit
     ├── UnsupportedMedia    a body that is not JSON in UTF-8
     ├── MethodNotAllowed    the path exists, the method does not
+    ├── TooManyRequests     more requests than a limit allows
     └── Unavailable         try again later
         ├── DatabaseAway        no connection to the database
         ├── DatabaseBusy        pool exhausted, time limit passed, deadlock, disk full
         ├── FeatureMissing      the database is of a kind that cannot do this
+        ├── NotServedHere       an open service is asked from elsewhere than its own machine
         ├── SchemaMismatch      the database lacks a table or a column of the models
         └── ShuttingDown        the process is about to end
 
@@ -62,8 +67,25 @@ class ValueRefused(InvalidRequest):
     """The database refuses a value: null, check, length or range."""
 
 
+class Unauthenticated(ApiError):
+    """No credentials, or none that count; the text is the same for all causes."""
+
+    def __init__(self, detail: str, reason: str = "no credentials") -> None:
+        super().__init__(detail)
+        self.reason = reason
+        """What was wrong, for the log alone."""
+
+
+class Forbidden(ApiError):
+    """The caller is known and may not do this."""
+
+
 class RowNotFound(ApiError):
-    """No row has this key."""
+    """No row has this key, or none that the caller may see."""
+
+
+class PersonErased(ApiError):
+    """The row is about a person who was erased: it is not stored, now or later."""
 
 
 class RowConflict(ApiError):
@@ -98,6 +120,16 @@ class MethodNotAllowed(ApiError):
         self.allow = allow
 
 
+class TooManyRequests(ApiError):
+    """More requests than a limit allows; nothing of this one was looked at."""
+
+    def __init__(self, detail: str, retry_after_s: int, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+        self.headers = headers
+        """What the answer tells of the limit."""
+
+
 class AnswerCutOff(Exception):
     """An answer that had begun could not be finished. It has been logged; the server breaks the connection for it."""
 
@@ -120,6 +152,12 @@ class DatabaseBusy(Unavailable):
 
 class FeatureMissing(Unavailable):
     """The database is of a kind that has no such statement."""
+
+
+class NotServedHere(Unavailable):
+    """The service has no authentication, and is asked by somebody who may be on another machine."""
+
+    retry_after_s = 60
 
 
 class SchemaMismatch(Unavailable):

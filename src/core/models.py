@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import create_model
+from pydantic import BaseModel, create_model
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -31,6 +31,8 @@ class TableModels:
     """Columns that the database fills when a body leaves them out (a sequence, an expression)."""
     sort: str = ""
     """The order of a list without `sort`, for example `-ts`; empty means by key."""
+    owner: str = ""
+    """The column with the user id of the person whom a row belongs to; the generator does not know it."""
 
     @cached_property
     def info(self) -> TableInfo:
@@ -50,6 +52,20 @@ class TableModels:
                 for term in self.sort.split(",")
                 if term
             ),
+            owner=self.owner,
+        )
+
+    def seen_as(self, owner: str, hidden: tuple[str, ...]) -> "TableModels":
+        """The same table for those who do not know of some columns."""
+        return replace(
+            self,
+            owner=owner,
+            read=_without(self.read, ReadModel, hidden),
+            create=_without(self.create, WriteModel, hidden),
+            update=_without(self.update, WriteModel, hidden),
+            foreign_keys=tuple(key for key in self.foreign_keys if key.column not in hidden),
+            server_columns=tuple(name for name in self.server_columns if name not in hidden),
+            database_defaults=tuple(name for name in self.database_defaults if name not in hidden),
         )
 
     @cached_property
@@ -88,6 +104,21 @@ class TableModels:
     def columns_by_field(self) -> Mapping[str, str]:
         """The column behind each field of the models: its alias where the name could not be a Python name."""
         return {name: field.alias or name for name, field in self.read.model_fields.items()}
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def _without(model: type[Model], base: type[Model], hidden: tuple[str, ...]) -> type[Model]:
+    """The model without the fields of some columns."""
+    fields: dict[str, Any] = {
+        name: (field.annotation, copy(field))
+        for name, field in model.model_fields.items()
+        if (field.alias or name) not in hidden
+    }
+    if len(fields) == len(model.model_fields):
+        return model
+    return create_model(model.__name__, __base__=base, __doc__=model.__doc__, __module__=model.__module__, **fields)
 
 
 def _nothing() -> None:

@@ -5,7 +5,7 @@ models (`api/dependencies.py`) and is compared by identity, so it can be part of
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
@@ -68,6 +68,10 @@ class TableInfo:
     """Columns that the database fills when an insert leaves them out (a sequence, an expression)."""
     default_sort: tuple[SortTerm, ...] = ()
     """The order of a list without `sort`; empty means by key."""
+    owner: str = ""
+    """The column with the user id of the person whom a row belongs to; empty where rows belong to nobody."""
+    relations: "dict[str, Relation]" = field(default_factory=dict)
+    """What can be expanded in its rows, by name: foreign keys from it and to it."""
 
     @cached_property
     def by_name(self) -> Mapping[str, ColumnInfo]:
@@ -98,3 +102,24 @@ class Relation(NamedTuple):
     """...with this one of the other table."""
     is_list: bool
     """Whether many rows of the other table may belong to one of this."""
+
+
+class Reach(NamedTuple):
+    """What a statement may touch: a table with the columns that its caller sees, and whose rows of it.
+
+    Statements are built for a reach and for nothing else, so none can forget whose rows it may touch.
+    """
+
+    table: TableInfo
+    person: str | None
+    """The user id of the person whose rows they are; None for the rows of everybody."""
+
+    @classmethod
+    def whole(cls, table: TableInfo) -> "Reach":
+        """All rows and columns, for what the service does on its own behalf."""
+        return cls(table, None)
+
+    @property
+    def is_owned(self) -> bool:
+        """Whether only the rows of one person can be reached."""
+        return self.person is not None and bool(self.table.owner)

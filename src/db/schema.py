@@ -7,7 +7,7 @@ the order of a list without `sort`.
 
 from typing import Any
 
-from sqlalchemy import CHAR, JSON, Boolean, Column, DateTime, ForeignKey, Index, MetaData, String, Table, Uuid, false
+from sqlalchemy import CHAR, JSON, Boolean, Column, DateTime, ForeignKey, Index, MetaData, String, Table, Uuid
 from sqlalchemy.dialects import postgresql
 
 metadata = MetaData(
@@ -77,7 +77,7 @@ users = Table(
         "disabled",
         Boolean(),
         nullable=False,
-        server_default=false(),
+        server_default="0",
         doc="Whether the person's tokens are refused.",
     ),
     Column(

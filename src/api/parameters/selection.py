@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
-from src.api.dependencies import relations_of
 from src.api.http import shortened
 from src.api.parameters.order import default_sort, parse_sort
 from src.api.parameters.targets import need_target, unknown_name
@@ -83,7 +82,7 @@ class _Branch:
         return sum(1 + branch.size() for branch in self.branches.values())
 
     def expansions(self, table: TableInfo, text: str, rows: int = 1) -> Iterator[Expansion]:
-        relations = relations_of(table)
+        relations = table.relations
         for name, branch in self.branches.items():
             if not relations:
                 raise invalid("expand", text, f"{table.name} is related to no other table")

@@ -5,12 +5,15 @@ not resolve their names.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any
 
 from fastapi import APIRouter
+from starlette.responses import StreamingResponse
 
+from src.api.access import Rule
+from src.api.archive import ArchiveHandlers
 from src.api.dependencies import models_of
 from src.api.direct import DirectRoute, Documented, Handler, documented
 from src.api.documentation import (
@@ -26,6 +29,7 @@ from src.api.documentation import (
     problems,
     success,
 )
+from src.api.http import NDJSON_TYPE
 from src.api.lists import ListHandlers
 from src.api.many_rows import ManyRowsHandlers
 from src.api.parameters.documented import (
@@ -44,22 +48,42 @@ from src.api.parameters.documented import (
     unchanged_parameter,
 )
 from src.api.rows import RowHandlers
-from src.api.writer import Writer
+from src.core.access import APPEND, NOTHING, READ, WRITE, Permission, Policy, Role
+from src.core.models import TableModels
+from src.core.tables import Kind
+
+# Whom rows belong to, where nothing else is said.
+OWNER = "user_id"
 
 
-def create_crud_router(
-    *, table_name: str, prefix: str, tags: Sequence[str | Enum], auto_timestamps: bool = True
+def create_crud_router(  # noqa: PLR0913  a table is declared in one call
+    *,
+    table_name: str,
+    prefix: str,
+    tags: Sequence[str | Enum],
+    auto_timestamps: bool = True,
+    owner: str | None = None,
+    users_may: Permission | None = None,
+    hidden: Mapping[Role, tuple[str, ...]] | None = None,
 ) -> APIRouter:
     """Make the routes of a table: list, read, create, replace and delete its rows.
 
     With `auto_timestamps` the server sets `created_at` and `updated_at`, where the table has them.
 
+    `owner` is the column with the user id of the person whom a row belongs to: without it `user_id`, if the table has
+    such a column; `""` says that rows belong to nobody. `users_may` is what people may do with their own rows
+    (everything, if it is left out), or with all rows where these belong to nobody (nothing). `hidden` are columns that
+    do not exist for a role.
+
     Raises:
-        LookupError: the table is not in MODEL_MAP.
+        LookupError: the table is not in MODEL_MAP, or the owner is not a column of it.
+        TypeError: the owner's column does not hold text.
     """
     models = models_of(table_name)
-    writer = Writer(models, auto_timestamps=auto_timestamps)
-    handlers, many_rows, lists = RowHandlers(writer), ManyRowsHandlers(writer), ListHandlers(models.info)
+    policy = _policy(models, prefix, owner, users_may, hidden or {})
+    handlers = RowHandlers(table_name, auto_timestamps=auto_timestamps)
+    many_rows = ManyRowsHandlers(table_name, auto_timestamps=auto_timestamps)
+    lists = ListHandlers(table_name)
     router = APIRouter(prefix=prefix, tags=list(tags), route_class=DirectRoute)
     name, row = table_name, models.read.__name__
     # Generated clients name their functions after these: list_events, create_event.
@@ -70,7 +94,7 @@ def create_crud_router(
     def add(
         method: str, path: str, operation: str, handler: Handler, parameters: dict[str, Documented], **more: Any
     ) -> None:
-        endpoint = documented(handler, operation, parameters, handler.__doc__ or "", is_for_rows=True)
+        endpoint = documented(handler, operation, parameters, handler.__doc__ or "", Rule(policy=policy))
         router.add_api_route(path, endpoint, methods=[method], operation_id=operation, **more)
 
     add(
@@ -118,7 +142,7 @@ def create_crud_router(
         response_model=models.read | list[models.read],  # type: ignore[name-defined]
         responses=success(201, "The new row, or the new rows of a body of many.", LOCATION_HEADER | ETAG_HEADER)
         | success(200, "The row that had the key, where `resolution` says what becomes of it.", ETAG_HEADER)
-        | problems(409, 413, 415),
+        | problems(409, 410, 413, 415),
     )
     add(
         "PATCH",
@@ -128,7 +152,7 @@ def create_crud_router(
         filter_parameters(models) | body(models.patch) | prefer_parameter("max-affected=N"),
         summary=f"Change all rows of {name} that pass filters",
         response_model=Count,
-        responses=success(200, "How many rows were changed.") | NO_CONTENT | problems(409, 413, 415),
+        responses=success(200, "How many rows were changed.") | NO_CONTENT | problems(409, 410, 413, 415),
     )
     add(
         "DELETE",
@@ -164,7 +188,7 @@ def create_crud_router(
         responses=success(200, "The row as it is now.", ETAG_HEADER)
         | success(201, "The new row.", LOCATION_HEADER | ETAG_HEADER)
         | NO_CONTENT
-        | problems(404, 409, 412, 413, 415),
+        | problems(404, 409, 410, 412, 413, 415),
     )
     add(
         "PATCH",
@@ -174,7 +198,9 @@ def create_crud_router(
         key | body(models.patch) | condition_parameters() | prefer_parameter(),
         summary=f"Change a {row}",
         response_model=models.read,
-        responses=success(200, "The row as it is now.", ETAG_HEADER) | NO_CONTENT | problems(404, 409, 412, 413, 415),
+        responses=success(200, "The row as it is now.", ETAG_HEADER)
+        | NO_CONTENT
+        | problems(404, 409, 410, 412, 413, 415),
     )
     add(
         "DELETE",
@@ -189,7 +215,39 @@ def create_crud_router(
         | success(200, "How many rows of each table were erased; or the row, where `Prefer` asks for it.")
         | problems(404, 409, 412),
     )
+    if policy.owner == models.key:
+        add(
+            "GET",
+            f"{row_path}/archive",
+            f"read_{one}_archive",
+            ArchiveHandlers(table_name).read_archive,
+            key,
+            summary=f"Read everything about a {row}",
+            response_class=StreamingResponse,
+            responses=success(200, "Lines of JSON.", None, {NDJSON_TYPE.decode(): {"schema": {"type": "string"}}})
+            | problems(404),
+        )
     return router
+
+
+def _policy(
+    models: TableModels,
+    prefix: str,
+    owner: str | None,
+    users_may: Permission | None,
+    hidden: Mapping[Role, tuple[str, ...]],
+) -> Policy:
+    columns = models.info.by_name
+    if owner is None:
+        owner = OWNER if OWNER in columns and columns[OWNER].kind is Kind.TEXT else ""
+    for name in filter(None, (owner, *(name for names in hidden.values() for name in names))):
+        if name not in columns:
+            raise LookupError(f"{models.table} has no column {name!r}")
+    if owner and columns[owner].kind is not Kind.TEXT:
+        raise TypeError(f"{models.table}.{owner} holds {columns[owner].kind}; user ids are text")
+    if users_may is None:
+        users_may = WRITE if owner else NOTHING
+    return Policy(models.table, prefix.rpartition("/")[2], owner, users_may, hidden)
 
 
 def _words(name: str) -> str:
@@ -197,10 +255,26 @@ def _words(name: str) -> str:
     return "_".join(re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+", name)).lower()
 
 
-users_router = create_crud_router(table_name="users", prefix="/users", tags=["users"], auto_timestamps=True)
-sessions_router = create_crud_router(table_name="sessions", prefix="/sessions", tags=["sessions"], auto_timestamps=True)
-recordings_router = create_crud_router(
-    table_name="recordings", prefix="/recordings", tags=["recordings"], auto_timestamps=True
+# What an operator decides about a person; the person neither reads nor writes it.
+ABOUT_ACCOUNT = ("role", "disabled", "tokens_valid_after")
+
+users_router = create_crud_router(
+    table_name="users",
+    prefix="/users",
+    tags=["users"],
+    auto_timestamps=True,
+    owner="user_id",
+    hidden={Role.USER: ABOUT_ACCOUNT, Role.RESEARCHER: ("firebase_data",)},
 )
-algos_router = create_crud_router(table_name="algos", prefix="/algos", tags=["algos"], auto_timestamps=True)
-events_router = create_crud_router(table_name="event_log", prefix="/events", tags=["events"], auto_timestamps=True)
+sessions_router = create_crud_router(
+    table_name="sessions", prefix="/sessions", tags=["sessions"], auto_timestamps=True, owner="user_id"
+)
+recordings_router = create_crud_router(
+    table_name="recordings", prefix="/recordings", tags=["recordings"], auto_timestamps=True, owner="user_id"
+)
+algos_router = create_crud_router(
+    table_name="algos", prefix="/algos", tags=["algos"], auto_timestamps=True, users_may=READ
+)
+events_router = create_crud_router(
+    table_name="event_log", prefix="/events", tags=["events"], auto_timestamps=True, owner="user_id", users_may=APPEND
+)

@@ -4,6 +4,7 @@ import msgspec
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
+from src.api.access import PUBLIC
 from src.api.direct import DirectRoute, documented
 from src.api.documentation import problems, success
 from src.api.http import Answer, Request
@@ -43,7 +44,7 @@ for _path, _handler in (
 ):
     health_router.add_api_route(
         _path,
-        documented(_handler, _path.strip("/").replace("/", "_"), {}, _handler.__doc__ or ""),
+        documented(_handler, _path.strip("/").replace("/", "_"), {}, _handler.__doc__ or "", PUBLIC),
         methods=["GET"],
         response_model=Health,
         responses=success(200, "It is.") | problems(503),

@@ -4,15 +4,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, union_all
 from sqlalchemy.sql import ClauseElement, Select
 
-from src.core.tables import Kind, SortTerm, TableInfo
+from src.core.errors import Forbidden
+from src.core.tables import Kind, Reach, SortTerm, TableInfo
 from src.db.queries import selection
 from src.db.queries.aggregates import AggregateShape
-from src.db.queries.filters import ConditionShape, collect_values, passing, shape_of
+from src.db.queries.filters import ConditionShape, collect_values, own_rows, passing, shape_of
 from src.db.queries.paging import CursorShape, Walk
 from src.db.queries.query import EVERYTHING, Aggregation, Condition, Filter, Query, Selection, Target
+from src.db.queries.rendering import SOURCE, RowJson, RowOfTable
 from src.db.queries.selection import WHOLE_ROW, SelectionShape
 from src.db.queries.statement import Dialect, ManyStatement, Parameters, Statement, sql_table
 from src.db.queries.writes import (
@@ -29,59 +31,78 @@ from src.db.queries.writes import (
 )
 
 
-def select_row(table: TableInfo, key: object, wanted: Selection = EVERYTHING) -> Statement:
+def select_row(reach: Reach, key: object, wanted: Selection = EVERYTHING) -> Statement:
     """Select the row with this key, as row JSON."""
+    own = own_rows(reach)
     if wanted is EVERYTHING:
-        return Statement(RowShape(table), (key,))
-    return Statement(RowShape(table, selection.shape_of(wanted)), (key, *selection.values_of(wanted)))
+        return Statement(RowShape(reach.table, _shapes_of(own)), (key, *collect_values(own)))
+    shape = RowShape(reach.table, _shapes_of(own), selection.shape_of(wanted, reach.person))
+    return Statement(shape, (key, *collect_values(own), *selection.values_of(wanted, reach.person)))
 
 
-def lock_row(table: TableInfo, key: object) -> Statement:
+def lock_row(reach: Reach, key: object) -> Statement:
     """Select the row with this key, as row JSON, and keep others from changing it until the transaction ends."""
-    return select_rows(table, (has_key(table, key),), is_locked=True)
+    return select_rows(reach, (has_key(reach.table, key),), is_locked=True)
 
 
-def select_page(table: TableInfo, query: Query) -> Statement:
+def select_page(reach: Reach, query: Query) -> Statement:
     """Select one page of the rows that pass every filter, as row JSON, and one row more if there is one.
 
     The order is total, so consecutive pages of an unchanged table neither overlap nor leave gaps. A page
     before a cursor comes in reverse. Where the members of a row are chosen, its sort values stand beside it.
     """
-    cursor = query.cursor
+    cursor, filters = query.cursor, (*own_rows(reach), *query.filters)
     shape = PageShape(
-        table=table,
-        filters=_shapes_of(query.filters),
+        table=reach.table,
+        filters=_shapes_of(filters),
         sort=query.sort,
         cursor=cursor and CursorShape(tuple(value is None for value in cursor.values), cursor.is_backward),
-        selection=selection.shape_of(query.selection),
+        selection=selection.shape_of(query.selection, reach.person),
     )
     place: Iterable[object] = (query.size + 1, query.offset)
     if cursor:
         place = (*(value for value in cursor.values if value is not None), query.size + 1)
-    return Statement(shape, (*collect_values(query.filters), *place, *selection.values_of(query.selection)))
+    chosen = selection.values_of(query.selection, reach.person)
+    return Statement(shape, (*collect_values(filters), *place, *chosen))
 
 
-def select_all(table: TableInfo, query: Query) -> Statement:
+def select_all(reach: Reach, query: Query) -> Statement:
     """Select all rows that pass every filter, as row JSON, in order."""
-    shape = ExportShape(table, _shapes_of(query.filters), query.sort, selection.shape_of(query.selection))
-    return Statement(shape, (*collect_values(query.filters), *selection.values_of(query.selection)))
+    filters = (*own_rows(reach), *query.filters)
+    chosen = selection.shape_of(query.selection, reach.person)
+    shape = ExportShape(reach.table, _shapes_of(filters), query.sort, chosen)
+    return Statement(shape, (*collect_values(filters), *selection.values_of(query.selection, reach.person)))
 
 
-def count_rows(table: TableInfo, conditions: tuple[Condition, ...]) -> Statement:
+def select_archive(parts: Iterable[tuple[Reach, str, object]]) -> Statement:
+    """Select all rows of several tables whose column holds a value, each in an object beside its table's name."""
+    shapes: list[tuple[TableInfo, tuple[ConditionShape, ...]]] = []
+    values: list[object] = []
+    for reach, column, value in parts:
+        filters = (*own_rows(reach), Filter(Target(column), "eq", reach.table.by_name[column].kind, value))
+        shapes.append((reach.table, _shapes_of(filters)))
+        values += collect_values(filters)
+    return Statement(ArchiveShape(tuple(shapes)), tuple(values))
+
+
+def count_rows(reach: Reach, conditions: tuple[Condition, ...]) -> Statement:
     """Count the rows that pass every filter."""
-    return Statement(CountShape(table, _shapes_of(conditions)), tuple(collect_values(conditions)))
+    filters = (*own_rows(reach), *conditions)
+    return Statement(CountShape(reach.table, _shapes_of(filters)), tuple(collect_values(filters)))
 
 
-def select_keys(table: TableInfo, conditions: tuple[Condition, ...], most: int | None = None) -> Statement:
+def select_keys(reach: Reach, conditions: tuple[Condition, ...], most: int | None = None) -> Statement:
     """Select the keys of the rows that pass every filter, in no order; of `most` of them if a number is given."""
+    filters = (*own_rows(reach), *conditions)
     limit = () if most is None else (most,)
-    shape = KeysShape(table, _shapes_of(conditions), is_limited=most is not None)
-    return Statement(shape, (*collect_values(conditions), *limit))
+    shape = KeysShape(reach.table, _shapes_of(filters), is_limited=most is not None)
+    return Statement(shape, (*collect_values(filters), *limit))
 
 
-def select_rows(table: TableInfo, conditions: tuple[Condition, ...], *, is_locked: bool = False) -> Statement:
+def select_rows(reach: Reach, conditions: tuple[Condition, ...], *, is_locked: bool = False) -> Statement:
     """Select the rows that pass every filter as row JSON beside their keys; locked, until the transaction ends."""
-    return Statement(RowsShape(table, _shapes_of(conditions), is_locked), tuple(collect_values(conditions)))
+    filters = (*own_rows(reach), *conditions)
+    return Statement(RowsShape(reach.table, _shapes_of(filters), is_locked), tuple(collect_values(filters)))
 
 
 def has_key(table: TableInfo, key: object) -> Condition:
@@ -94,21 +115,32 @@ def has_one_of(table: TableInfo, keys: Iterable[object]) -> Condition:
     return Filter(Target(table.key), "in", table.key_kind, tuple(keys))
 
 
-def aggregate(table: TableInfo, asked: Aggregation, *, is_whole: bool = False) -> Statement:
+def aggregate(reach: Reach, asked: Aggregation, *, is_whole: bool = False) -> Statement:
     """Select one page of groups as row JSON, and one more if there is one; `is_whole` selects all of them."""
-    shape = AggregateShape.of(table, asked, is_whole=is_whole)
+    asked = asked._replace(filters=(*own_rows(reach), *asked.filters))
+    shape = AggregateShape.of(reach.table, asked, is_whole=is_whole)
     return Statement(shape, tuple(shape.values_of(asked)))
 
 
 def insert_row(
-    table: TableInfo, values: Mapping[str, object], on_conflict: OnConflict = OnConflict.REFUSE
+    reach: Reach, values: Mapping[str, object], on_conflict: OnConflict = OnConflict.REFUSE, mark: str = ""
 ) -> Statement:
-    """Insert one row; returns its row JSON, or nothing when a row with its key stays instead."""
-    return Statement(InsertShape(table, tuple(values), on_conflict), tuple(values.values()))
+    """Insert one row; returns its row JSON, or nothing when a row with its key stays instead.
+
+    With the `mark` of a person, it returns nothing and inserts nothing when that person was erased.
+
+    Raises:
+        Forbidden: it would be a row of somebody else.
+    """
+    _refuse_other_owner(reach, values.get(reach.table.owner))
+    if not mark:
+        return Statement(InsertShape(reach.table, tuple(values), on_conflict), tuple(values.values()))
+    shape = InsertShape(reach.table, tuple(values), on_conflict, is_guarded=True)
+    return Statement(shape, (*values.values(), mark))
 
 
 def insert_rows(
-    table: TableInfo,
+    reach: Reach,
     columns: tuple[str, ...],
     rows: Sequence[tuple[object, ...]],
     on_conflict: OnConflict = OnConflict.REFUSE,
@@ -116,39 +148,82 @@ def insert_rows(
 ) -> ManyStatement:
     """Insert rows with these columns; returns the keys of the new ones where they are not known from the values.
 
-    A merge leaves the columns `kept` of a row that exists as they are.
+    A merge leaves the columns `kept` of a row that exists as they are, and a row of somebody else altogether.
+
+    Raises:
+        Forbidden: one would be a row of somebody else.
     """
+    table = reach.table
+    if reach.is_owned:
+        place = columns.index(table.owner) if table.owner in columns else None
+        for owner in {None if place is None else row[place] for row in rows}:
+            _refuse_other_owner(reach, owner)
+    merged_owner = table.owner if on_conflict is OnConflict.MERGE and reach.is_owned else ""
     has_keys = table.key in columns
-    one = InsertShape(table, columns, on_conflict, Returned.NOTHING if has_keys else Returned.KEY, kept)
-    tells_keys = on_conflict is OnConflict.IGNORE or not has_keys
-    bulk = BulkInsertShape(table, columns, on_conflict, Returned.KEY if tells_keys else Returned.NOTHING, kept)
-    return ManyStatement(one, bulk, rows, columns.index(table.key) if has_keys else None, tells_keys=tells_keys)
+    one = InsertShape(table, columns, on_conflict, Returned.NOTHING if has_keys else Returned.KEY, kept, merged_owner)
+    tells_keys = on_conflict is OnConflict.IGNORE or not has_keys or bool(merged_owner)
+    returned = Returned.KEY if tells_keys else Returned.NOTHING
+    bulk = BulkInsertShape(table, columns, on_conflict, returned, kept, merged_owner)
+    return ManyStatement(
+        one,
+        bulk,
+        rows,
+        columns.index(table.key) if has_keys else None,
+        tells_keys=tells_keys,
+        more=(reach.person,) if merged_owner else (),
+    )
 
 
-def update_row(table: TableInfo, key: object, values: Mapping[str, object]) -> Statement:
-    """Set these columns of the row with this key; returns its row JSON, or nothing when there is no such row."""
-    return Statement(UpdateShape(table, tuple(values)), (*values.values(), key))
+def update_row(reach: Reach, key: object, values: Mapping[str, object], mark: str = "") -> Statement:
+    """Set these columns of the row with this key; returns its row JSON, or nothing when there is no such row.
+
+    With the `mark` of a person, it returns nothing and changes nothing when that person was erased.
+
+    Raises:
+        Forbidden: it would become a row of somebody else.
+    """
+    own = _own_rows_to_change(reach, values)
+    shape = UpdateShape(reach.table, tuple(values), _shapes_of(own), is_guarded=bool(mark))
+    return Statement(shape, (*values.values(), key, *collect_values(own), *((mark,) if mark else ())))
 
 
-def delete_row(table: TableInfo, key: object) -> Statement:
+def delete_row(reach: Reach, key: object) -> Statement:
     """Delete the row with this key; returns its row JSON, or nothing when there is no such row."""
-    return Statement(DeleteShape(table), (key,))
+    own = own_rows(reach)
+    return Statement(DeleteShape(reach.table, _shapes_of(own)), (key, *collect_values(own)))
 
 
-def update_rows(table: TableInfo, values: Mapping[str, object], conditions: tuple[Condition, ...]) -> Statement:
-    """Set these columns of all rows that pass every filter; returns nothing."""
-    shape = UpdateManyShape(table, tuple(values), _shapes_of(conditions))
-    return Statement(shape, (*values.values(), *collect_values(conditions)))
+def update_rows(reach: Reach, values: Mapping[str, object], conditions: tuple[Condition, ...]) -> Statement:
+    """Set these columns of all rows that pass every filter; returns nothing.
+
+    Raises:
+        Forbidden: they would become rows of somebody else.
+    """
+    filters = (*_own_rows_to_change(reach, values), *conditions)
+    shape = UpdateManyShape(reach.table, tuple(values), _shapes_of(filters))
+    return Statement(shape, (*values.values(), *collect_values(filters)))
 
 
-def delete_rows(table: TableInfo, conditions: tuple[Condition, ...]) -> Statement:
+def delete_rows(reach: Reach, conditions: tuple[Condition, ...]) -> Statement:
     """Delete all rows that pass every filter; returns nothing."""
-    return Statement(DeleteManyShape(table, _shapes_of(conditions)), tuple(collect_values(conditions)))
+    filters = (*own_rows(reach), *conditions)
+    return Statement(DeleteManyShape(reach.table, _shapes_of(filters)), tuple(collect_values(filters)))
 
 
 def lock_table(table: TableInfo) -> Statement:
     """Wait for all who write to a table, and keep others from it until the transaction ends."""
     return Statement(TableLockShape(table), ())
+
+
+def _refuse_other_owner(reach: Reach, owner: object) -> None:
+    if reach.is_owned and owner != reach.person:
+        raise Forbidden(f"{reach.table.owner} must be your own: a row of {reach.table.name} is written by its owner")
+
+
+def _own_rows_to_change(reach: Reach, values: Mapping[str, object]) -> tuple[Condition, ...]:
+    if reach.table.owner in values:
+        _refuse_other_owner(reach, values[reach.table.owner])
+    return own_rows(reach)
 
 
 def _shapes_of(conditions: tuple[Condition, ...]) -> tuple[ConditionShape, ...]:
@@ -164,11 +239,13 @@ class RowShape:
     """
 
     table: TableInfo
+    filters: tuple[ConditionShape, ...] = ()
     selection: SelectionShape = WHOLE_ROW
 
     def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
         source = sql_table(self.table)
         row = select(source).where(source.c[self.table.key] == parameters.take(self.table.key_kind))
+        row = passing(row, self.table, self.filters, parameters)
         return self.selection.render(row, self.table, parameters)
 
 
@@ -209,6 +286,20 @@ class ExportShape:
             passing(select(sql_table(self.table)), self.table, self.filters, parameters)
         )
         return self.selection.render(rows, self.table, parameters)
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveShape:
+    """All rows of several tables that pass filters, from one snapshot."""
+
+    parts: tuple[tuple[TableInfo, tuple[ConditionShape, ...]], ...]
+
+    def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
+        return union_all(*(self._part(table, filters, parameters) for table, filters in self.parts))
+
+    def _part(self, table: TableInfo, filters: tuple[ConditionShape, ...], parameters: Parameters) -> Select[Any]:
+        rows = passing(select(sql_table(table)), table, filters, parameters).subquery(SOURCE)
+        return select(RowOfTable(table.name, RowJson(SOURCE, table.columns))).select_from(rows)
 
 
 @dataclass(frozen=True, slots=True)

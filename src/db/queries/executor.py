@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from src.core.errors import ApiError
-from src.core.tables import TableInfo
+from src.core.tables import Reach, TableInfo
 from src.db.connection import Connection, Database, Result, Row, Work
 from src.db.queries import builder
 from src.db.queries.query import Condition, Filter, Target
@@ -40,18 +40,18 @@ async def stream_rows(db: Database, statement: Statement) -> AsyncGenerator[list
                 yield [row[0] for row in rows]
 
 
-async def count_rows(db: Connection, table: TableInfo, conditions: tuple[Condition, ...]) -> int:
+async def count_rows(db: Connection, reach: Reach, conditions: tuple[Condition, ...]) -> int:
     """Count the rows that pass every filter."""
-    rows = await _run(db, db.fetch_long, builder.count_rows(table, conditions))
+    rows = await _run(db, db.fetch_long, builder.count_rows(reach, conditions))
     count: int = rows[0][0]
     return count
 
 
-async def estimate_rows(db: Connection, table: TableInfo, conditions: tuple[Condition, ...]) -> int | None:
+async def estimate_rows(db: Connection, reach: Reach, conditions: tuple[Condition, ...]) -> int | None:
     """How many rows the database's planner expects to pass every filter; None where it has no such number."""
     if not db.dialect.explain:
         return None
-    sql, arguments = builder.select_keys(table, conditions).compile(db.dialect)
+    sql, arguments = builder.select_keys(reach, conditions).compile(db.dialect)
     with _translating(db):
         rows = await db.fetch(db.dialect.explain + sql, arguments)
     plan = msgspec.json.decode(rows[0][0])
@@ -131,15 +131,15 @@ async def transact(
 
 
 async def count_referring_rows(
-    db: Connection, tables: Iterable[TableInfo], table: TableInfo, keys: Sequence[object]
+    db: Connection, others: Iterable[Reach], table: TableInfo, keys: Sequence[object]
 ) -> dict[str, int]:
-    """Per table of `tables` with rows that refer to one of these rows by a foreign key, the number of those rows."""
+    """Per table of `others` with rows that refer to one of these rows by a foreign key, the number of those rows."""
     counts: dict[str, int] = {}
-    for other in tables:
-        for reference in other.foreign_keys:
+    for other in others:
+        for reference in other.table.foreign_keys:
             if (reference.referred_table, reference.referred_column) == (table.name, table.key):
                 count = await _count(db, other, reference.column, keys)
-                counts[other.name] = counts.get(other.name, 0) + count
+                counts[other.table.name] = counts.get(other.table.name, 0) + count
     return {name: count for name, count in counts.items() if count}
 
 
@@ -150,13 +150,16 @@ async def find_missing_references(
     missing = []
     for reference in table.foreign_keys:
         value, referred = values.get(reference.column), tables.get(reference.referred_table)
-        if value is not None and referred and not await _count(db, referred, reference.referred_column, [value]):
+        if value is None or referred is None:
+            continue
+        if not await _count(db, Reach.whole(referred), reference.referred_column, [value]):
             missing.append(reference.column)
     return missing
 
 
-async def _count(db: Connection, table: TableInfo, column: str, values: Sequence[object]) -> int:
-    return await count_rows(db, table, (Filter(Target(column), "in", table.by_name[column].kind, tuple(values)),))
+async def _count(db: Connection, reach: Reach, column: str, values: Sequence[object]) -> int:
+    kind = reach.table.by_name[column].kind
+    return await count_rows(db, reach, (Filter(Target(column), "in", kind, tuple(values)),))
 
 
 async def _run(db: Connection, run: Run, statement: Statement) -> Sequence[Row]:

@@ -8,7 +8,7 @@ from sqlalchemy import Delete, Select, Update, and_, not_, or_
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.expression import FromClause
 
-from src.core.tables import Kind, TableInfo
+from src.core.tables import Kind, Reach, TableInfo
 from src.db.queries.documents import SEEN_AS, Seen, TargetShape
 from src.db.queries.expressions import Expression
 from src.db.queries.query import Condition, Filter, Junction, Target
@@ -178,6 +178,14 @@ def collect_values(conditions: Iterable[Condition]) -> list[object]:
         if condition.operator not in NULL_TESTS:
             values.append(condition.value)
     return values
+
+
+def own_rows(reach: Reach) -> tuple[Condition, ...]:
+    """The condition that a row belongs to the person of a reach; nothing where all rows can be reached."""
+    if not reach.is_owned:
+        return ()
+    owner = reach.table.by_name[reach.table.owner]
+    return (Filter(Target(owner.name), "eq", owner.kind, reach.person),)
 
 
 def passing(rows: Rows, table: TableInfo, conditions: Iterable[ConditionShape], parameters: Parameters) -> Rows:

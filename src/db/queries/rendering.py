@@ -114,6 +114,20 @@ class ListJson(Expression):
         return f"('[' || coalesce(group_concat({row}, ','), '') || ']')"
 
 
+class RowOfTable(Expression):
+    """The JSON text of an object with a table's name and the JSON text of one of its rows."""
+
+    def __init__(self, table: str, row: ColumnElement[str]) -> None:
+        self.beginning = _literal(f'{{"table":{msgspec.json.encode(table).decode()},"row":')
+        super().__init__(row)
+
+    def postgresql(self, row: str) -> str:
+        return f"({self.beginning} || {row} || '}}')"
+
+    def sqlite(self, row: str) -> str:
+        return self.postgresql(row)
+
+
 class Outer(FunctionElement[Any]):
     """A column of the row that a statement around this one stands at."""
 

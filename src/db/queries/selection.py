@@ -7,8 +7,10 @@ from sqlalchemy import Select, select
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.expression import FromClause
 
-from src.core.tables import Kind, Relation, SortTerm, TableInfo
+from src.core.tables import Kind, Reach, Relation, SortTerm, TableInfo
+from src.db.queries import filters
 from src.db.queries.documents import Seen, TargetShape
+from src.db.queries.filters import ConditionShape, own_rows, passing
 from src.db.queries.paging import Walk
 from src.db.queries.query import EVERYTHING, Expansion, Selection
 from src.db.queries.rendering import SOURCE, ComposedRow, ListJson, Member, Outer, RowJson
@@ -21,12 +23,14 @@ class ExpansionShape(NamedTuple):
     relation: Relation
     selection: "SelectionShape"
     sort: tuple[SortTerm, ...]
+    filters: tuple[ConditionShape, ...]
 
     def build(self, outer: str, name: str, parameters: Parameters) -> Member:
         """Build the member of a row of the source called `outer`; `name` is for the source of the related rows."""
         relation = self.relation
         source = sql_table(relation.table)
         related = select(source).where(source.c[relation.other_column] == Outer(outer, relation.column))
+        related = passing(related, relation.table, self.filters, parameters)
         if not relation.is_list:
             row = self.selection.render(related, relation.table, parameters, name)
             return Member(relation.name, row.scalar_subquery(), Kind.JSON)
@@ -77,27 +81,36 @@ class SelectionShape(NamedTuple):
 WHOLE_ROW = SelectionShape((), ())
 
 
-def shape_of(selection: Selection) -> SelectionShape:
-    """What decides the SQL of a selection."""
+def shape_of(selection: Selection, person: str | None) -> SelectionShape:
+    """What decides the SQL of a selection; of related rows those of the person, of everybody without one."""
     if selection is EVERYTHING or selection == EVERYTHING:
         return WHOLE_ROW
     return SelectionShape(
         tuple(TargetShape.of(field.target) for field in selection.fields),
-        tuple(ExpansionShape(each.relation, shape_of(each.selection), each.sort) for each in selection.expansions),
+        tuple(
+            ExpansionShape(
+                each.relation,
+                shape_of(each.selection, person),
+                each.sort,
+                tuple(map(filters.shape_of, own_rows(Reach(each.relation.table, person)))),
+            )
+            for each in selection.expansions
+        ),
     )
 
 
-def values_of(selection: Selection) -> Iterator[object]:
+def values_of(selection: Selection, person: str | None) -> Iterator[object]:
     """Yield the values of a selection, in the order in which its shape takes their placeholders."""
     for field in selection.fields:
         if field.target.path:
             yield field.name
             yield field.target.path
     for expansion in selection.expansions:
-        yield from _values_of_expansion(expansion)
+        yield from filters.collect_values(own_rows(Reach(expansion.relation.table, person)))
+        yield from _values_of_expansion(expansion, person)
 
 
-def _values_of_expansion(expansion: Expansion) -> Iterator[object]:
+def _values_of_expansion(expansion: Expansion, person: str | None) -> Iterator[object]:
     if expansion.relation.is_list:
         yield expansion.size
-    yield from values_of(expansion.selection)
+    yield from values_of(expansion.selection, person)

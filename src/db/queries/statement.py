@@ -131,15 +131,17 @@ class ManyStatement(NamedTuple):
     """Where the key stands among a row's values; None where the database makes it, and the write of one returns it."""
     tells_keys: bool
     """Whether the write of all returns the keys of the rows that it wrote."""
+    more: tuple[object, ...] = ()
+    """Values that come after those of the rows."""
 
     def in_bulk(self) -> Statement:
         """All rows in one statement."""
-        return Statement(self.bulk, tuple(zip(*self.rows, strict=True)))
+        return Statement(self.bulk, (*zip(*self.rows, strict=True), *self.more))
 
     def one_by_one(self) -> Iterator[Statement]:
         """Yield a statement for each row."""
         for row in self.rows:
-            yield Statement(self.one, row)
+            yield Statement(self.one, (*row, *self.more))
 
     def key_of(self, row: int) -> object:
         """The key of a row, None where the database makes it."""

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
-from sqlalchemy import delete, func, insert, literal_column, select, update
+from sqlalchemy import column, delete, exists, func, insert, literal_column, select, table, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import ClauseElement, Delete, Insert, Update
-from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.sql.elements import ColumnClause, ColumnElement
 
 from src.core.tables import Kind, TableInfo
 from src.db.queries.expressions import Expression
@@ -16,6 +16,8 @@ from src.db.queries.filters import ConditionShape, passing
 from src.db.queries.rendering import SOURCE, RowJson, render_written
 from src.db.queries.statement import Dialect, Form, Parameters, sql_table
 
+TOMBSTONE: ColumnClause[Any] = column("tombstone")
+TOMBSTONES = table("tombstones", TOMBSTONE)
 SQLITE_NOW: Any = literal_column("strftime('%Y-%m-%dT%H:%M:%S+00:00', 'now')")
 
 
@@ -48,14 +50,25 @@ class InsertShape:
     returned: Returned = Returned.ROW
     kept: tuple[str, ...] = ()
     """Columns of a row that exists which a merge leaves as they are."""
+    owner: str = ""
+    """The column that must hold one more value for a merge to change a row that exists; empty for any row."""
+    is_guarded: bool = False
+    """Whether there must be no tombstone of one more value."""
 
     def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
         values: dict[str, Any] = _take_values(self.table, self.columns, parameters)
         if dialect.name == "sqlite":
             values |= dict.fromkeys(self._left_to_the_clock(), SQLITE_NOW)
-        write = _insert(dialect, self.table, self.on_conflict, self.columns, self.kept).values(values)
+        write = _insert(dialect, self, parameters)
+        write = self._guarded(write, values, parameters) if self.is_guarded else write.values(values)
         statement: ClauseElement = _returning(dialect, write, self.table, self.returned)
         return statement
+
+    def _guarded(self, write: Any, values: dict[str, Any], parameters: Parameters) -> Any:
+        """Insert the values as the one row of a SELECT, which can have a condition."""
+        kinds = {name: self.table.by_name[name].kind for name in values}
+        given = [ValueOf(ARRAY_TYPES[kinds[name]], value) for name, value in values.items()]
+        return write.from_select(list(values), select(*given).where(_has_no_tombstone(parameters)))
 
     def _left_to_the_clock(self) -> Iterator[str]:
         """Instants that the database fills: SQLite's CURRENT_TIMESTAMP has neither a T nor an offset."""
@@ -90,6 +103,20 @@ class ArrayOf(Expression):
         return f"CAST({values} AS {self.type_name}[])"
 
 
+class ValueOf(Expression):
+    """One value of a type of PostgreSQL's, which it would take for text in a SELECT."""
+
+    def __init__(self, type_name: str, value: ColumnElement[Any]) -> None:
+        self.type_name = type_name
+        super().__init__(value)
+
+    def postgresql(self, value: str) -> str:
+        return f"CAST({value} AS {self.type_name})"
+
+    def sqlite(self, value: str) -> str:
+        return value
+
+
 @dataclass(frozen=True, slots=True)
 class BulkInsertShape:
     """Any number of new rows with these columns, each column an array. For PostgreSQL."""
@@ -99,13 +126,14 @@ class BulkInsertShape:
     on_conflict: OnConflict
     returned: Returned
     kept: tuple[str, ...]
+    owner: str = ""
 
     def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
         kinds = [self.table.by_name[name].kind for name in self.columns]
         arrays = [ArrayOf(ARRAY_TYPES[kind], parameters.take(kind, Form.LIST)) for kind in kinds]
         names = [f"c{number}" for number in range(len(arrays))]
         given = func.unnest(*arrays).table_valued(*names).render_derived(name=SOURCE)
-        write = _insert(dialect, self.table, self.on_conflict, self.columns, self.kept)
+        write = _insert(dialect, self, parameters)
         write = write.from_select(list(self.columns), select(*(given.c[name] for name in names)))
         statement: ClauseElement = _returning(dialect, write, self.table, self.returned)
         return statement
@@ -113,15 +141,21 @@ class BulkInsertShape:
 
 @dataclass(frozen=True, slots=True)
 class UpdateShape:
-    """These columns of the row with a key."""
+    """These columns of the row with a key, if it passes every filter."""
 
     table: TableInfo
     columns: tuple[str, ...]
+    filters: tuple[ConditionShape, ...] = ()
+    is_guarded: bool = False
+    """Whether there must be no tombstone of one more value."""
 
     def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
         source = sql_table(self.table)
         values = _take_values(self.table, self.columns, parameters)
         write = update(source).values(values).where(source.c[self.table.key] == parameters.take(self.table.key_kind))
+        write = passing(write, self.table, self.filters, parameters)
+        if self.is_guarded:
+            write = write.where(_has_no_tombstone(parameters))
         statement: ClauseElement = _returning(dialect, write, self.table, Returned.ROW)
         return statement
 
@@ -141,13 +175,15 @@ class UpdateManyShape:
 
 @dataclass(frozen=True, slots=True)
 class DeleteShape:
-    """The row with a key."""
+    """The row with a key, if it passes every filter."""
 
     table: TableInfo
+    filters: tuple[ConditionShape, ...] = ()
 
     def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
         source = sql_table(self.table)
         write = delete(source).where(source.c[self.table.key] == parameters.take(self.table.key_kind))
+        write = passing(write, self.table, self.filters, parameters)
         statement: ClauseElement = _returning(dialect, write, self.table, Returned.ROW)
         return statement
 
@@ -193,17 +229,22 @@ class TableLockShape:
         return literal_column(f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE")
 
 
-def _insert(
-    dialect: Dialect, table: TableInfo, on_conflict: OnConflict, columns: tuple[str, ...], kept: tuple[str, ...]
-) -> Any:
-    source = sql_table(table)
-    if on_conflict is OnConflict.REFUSE:
+def _insert(dialect: Dialect, shape: InsertShape | BulkInsertShape, parameters: Parameters) -> Any:
+    info, source = shape.table, sql_table(shape.table)
+    if shape.on_conflict is OnConflict.REFUSE:
         return insert(source)
     write: Any = (sqlite if dialect.name == "sqlite" else postgresql).insert(source)
-    if on_conflict is OnConflict.IGNORE:
-        return write.on_conflict_do_nothing(index_elements=[table.key])
-    merged = [name for name in columns if name != table.key and name not in kept] or [table.key]
-    return write.on_conflict_do_update(index_elements=[table.key], set_={name: write.excluded[name] for name in merged})
+    if shape.on_conflict is OnConflict.IGNORE:
+        return write.on_conflict_do_nothing(index_elements=[info.key])
+    merged = [name for name in shape.columns if name != info.key and name not in shape.kept] or [info.key]
+    changes = {name: write.excluded[name] for name in merged}
+    where = source.c[shape.owner] == parameters.take(info.by_name[shape.owner].kind) if shape.owner else None
+    return write.on_conflict_do_update(index_elements=[info.key], set_=changes, where=where)
+
+
+def _has_no_tombstone(parameters: Parameters) -> ColumnElement[bool]:
+    """Nobody with this mark was erased. Where an insert waits for an erasure, it sees what that has left."""
+    return ~exists(select(literal_column("1")).select_from(TOMBSTONES).where(parameters.take() == TOMBSTONE))
 
 
 def _returning(dialect: Dialect, write: Insert | Update | Delete, table: TableInfo, returned: Returned) -> Any:
