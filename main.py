@@ -1,6 +1,5 @@
 """The production server: `python main.py`. Its settings come from the environment and from `.env`."""
 
-import logging
 import sys
 
 from src.core.config import load_settings
@@ -9,23 +8,19 @@ from src.serve import supervisor
 
 EXIT_REFUSED = 2
 REFUSAL = (
-    "HOST={host} would let other machines in, and the service does not ask callers who they are yet: whoever reaches "
-    "it could read and change every row. Listen on 127.0.0.1, or, where something in front of it checks callers, set "
-    "ALLOW_UNAUTHENTICATED=1."
+    "HOST={host} would let other machines in, and nothing says how the service is to know its callers: whoever reaches "
+    "it could read and change every row. Set FIREBASE_PROJECT_ID, or AUTHENTICATION=on for API keys alone; or listen "
+    "on 127.0.0.1; or, where something in front of it checks callers, set ALLOW_UNAUTHENTICATED=1."
 )
-
-log = logging.getLogger("serve")
 
 
 def main() -> int:
     """Serve until SIGTERM or Ctrl-C; the exit code."""
     settings = load_settings()
     configure_logging(settings)
-    if not settings.is_loopback:
-        if not settings.allow_unauthenticated:
-            print(REFUSAL.format(host=settings.host), file=sys.stderr)
-            return EXIT_REFUSED
-        log.warning("HOST=%s and ALLOW_UNAUTHENTICATED=1: whoever reaches it can change every row", settings.host)
+    if not (settings.is_loopback or settings.is_authenticated or settings.allow_unauthenticated):
+        print(REFUSAL.format(host=settings.host), file=sys.stderr)
+        return EXIT_REFUSED
     return supervisor.serve(settings)
 
 

@@ -40,7 +40,7 @@ def serving(app: Any) -> Iterator[httpx.Client]:
 
 def settings_for(url: str, **changes: Any) -> Settings:
     """Settings of the tests: nothing from `.env`, and this database."""
-    return Settings(_env_file=None, environment="test", database_url=url, **changes)
+    return Settings(_env_file=None, **({"environment": "test", "database_url": url} | changes))
 
 
 # Making the application takes a third of a second, serving it a few milliseconds: tests share it, each with

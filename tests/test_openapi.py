@@ -17,14 +17,15 @@ ROWS = [entry for entry in OPERATIONS if not entry[1].startswith("/health")]
 ALWAYS = {"400", "401", "403", "429", "500", "503"}
 STATUSES = {
     ("get", False): {"200", "400", "500", "503"},
-    ("post", False): {"200", "201", "400", "409", "413", "415", "500", "503"},
+    ("post", False): {"200", "201", "400", "409", "410", "413", "415", "500", "503"},
     ("query", False): {"200", "400", "413", "415", "500", "503"},
     ("batch", False): {"200", "400", "404", "409", "410", "412", "413", "415", "500", "503"},
-    ("patch", False): {"200", "204", "400", "409", "413", "415", "500", "503"},
+    ("patch", False): {"200", "204", "400", "409", "410", "413", "415", "500", "503"},
     ("delete", False): {"200", "204", "400", "409", "500", "503"},
+    ("archive", True): {"200", "404"},
     ("get", True): {"200", "304", "400", "404", "412", "500", "503"},
-    ("put", True): {"200", "201", "204", "400", "404", "409", "412", "413", "415", "500", "503"},
-    ("patch", True): {"200", "204", "400", "404", "409", "412", "413", "415", "500", "503"},
+    ("put", True): {"200", "201", "204", "400", "404", "409", "410", "412", "413", "415", "500", "503"},
+    ("patch", True): {"200", "204", "400", "404", "409", "410", "412", "413", "415", "500", "503"},
     ("delete", True): {"200", "204", "400", "404", "409", "412", "500", "503"},
 }
 
@@ -49,7 +50,7 @@ def test_operation_is_described(method: str, path: str, operation: dict[str, Any
 @pytest.mark.parametrize(("method", "path", "operation"), ROWS, ids=names(ROWS))
 def test_operation_on_rows_names_its_statuses(method: str, path: str, operation: dict[str, Any]) -> None:
     # A long query is a POST that asks.
-    kind = {"query": "query", "batch": "batch"}.get(path.rpartition("/")[2], method)
+    kind = {"query": "query", "batch": "batch", "archive": "archive"}.get(path.rpartition("/")[2], method)
     assert set(operation["responses"]) == STATUSES[kind, "{" in path] | ALWAYS
 
 

@@ -73,6 +73,7 @@ def test_empty_patch_changes_nothing(client: httpx.Client, event: str) -> None:
         ({"event_data": []}, "event_data"),
         ({"event_data": "text"}, "event_data"),
         ({"event_typ": "x"}, "did you mean event_type"),
+        ({"event_typ": None}, "did you mean event_type"),
         ({"event_id": None}, "event_id"),
         ({"event_id": "550e8400-e29b-41d4-a716-446655440000"}, "event_id"),
         ({"event_type": "x" * 256}, "255"),

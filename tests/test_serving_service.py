@@ -42,7 +42,7 @@ def test_other_machines_are_let_in_on_request_and_every_start_warns(tmp_path: Pa
         service.signal(signal.SIGTERM)
         assert service.exit_code(30) == 0
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    assert next(line["level"] for line in lines if line["logger"] == "serve") == "warning"
+    assert next(line["level"] for line in lines if line["logger"] == "auth") == "warning"
 
 
 def test_a_bad_setting_stops_the_start_with_one_sentence(tmp_path: Path) -> None:

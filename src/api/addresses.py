@@ -100,8 +100,9 @@ def why_not_local(scope: Scope) -> str:
     """Why a request may come from elsewhere than this machine, as a clause; empty when it cannot.
 
     A proxy on this machine asks over loopback for others, so a request that went through one is not local. Nor is one
-    whose Host is another name: a web page may let its own name resolve to 127.0.0.1 and read what is there (DNS
-    rebinding). Starlette's test client is local: no name of a server's peer is `testclient` without a proxy's header.
+    whose Host is a name of the internet: a web page may let its own name resolve to 127.0.0.1 and read what is there
+    (DNS rebinding); browsers always send it, and such a name has a dot. Starlette's test client is local: no name of a
+    server's peer is `testclient` without a proxy's header.
     """
     host = b""
     for name, value in scope["headers"]:
@@ -113,11 +114,8 @@ def why_not_local(scope: Scope) -> str:
     client = scope.get("client")
     if not client:
         return "it came over a connection without an address"
-    is_test = client[0] == "testclient"
-    if not (is_test or _is_loopback(peer_address(scope))):
+    if client[0] != "testclient" and not _is_loopback(peer_address(scope)):
         return "it came from another address than this machine's own"
-    if is_test and host == b"testserver":
-        return ""
     if len(host) > MAX_HOST_BYTES or not _names_this_machine(host):
         return "its Host is not a name of this machine"
     return ""
@@ -187,6 +185,6 @@ def _is_loopback(address: str) -> bool:
 def _names_this_machine(host: bytes) -> bool:
     match = _match_host(host.lower())
     if not match:
-        return False
+        return not host
     name = (match[1] or match[2]).decode().removesuffix(".")
-    return name == "localhost" or name.endswith(".localhost") or _is_loopback(_canonical(name))
+    return name.endswith(".localhost") or _is_loopback(_canonical(name)) or not ("." in name or ":" in name)

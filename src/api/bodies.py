@@ -130,9 +130,13 @@ def _validate(model: type[WriteModel], value: dict[str, Any]) -> WriteModel:
             _problem(model, cast("dict[str, Any]", item))
             for item in error.errors(include_url=False, include_input=False)
         )
+    raise _refused(problems)
+
+
+def _refused(problems: tuple[Problem, ...]) -> InvalidRequest:
     first = problems[0]
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    raise InvalidRequest(f"{first.pointer.removeprefix('/')}: {first.detail}{more}", problems)
+    return InvalidRequest(f"{first.pointer.removeprefix('/')}: {first.detail}{more}", problems)
 
 
 def _problem(model: type[BaseModel], error: dict[str, Any]) -> Problem:
@@ -144,6 +148,20 @@ def _problem(model: type[BaseModel], error: dict[str, Any]) -> Problem:
             return Problem("body", pointer, _unknown_member(model, str(error["loc"][-1])))
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     return Problem("body", pointer, message if error["type"] == "value_error" else f"must be {message}")
+
+
+def refuse_unknown(model: type[BaseModel], names: Iterable[str]) -> None:
+    """Refuse members that a model does not have.
+
+    Raises:
+        InvalidRequest: with one problem per member.
+    """
+    known = {field.alias or attribute for attribute, field in model.model_fields.items()}
+    problems = tuple(
+        Problem("body", f"/{shortened(name)}", _unknown_member(model, name)) for name in names if name not in known
+    )
+    if problems:
+        raise _refused(problems)
 
 
 def _unknown_member(model: type[BaseModel], name: str) -> str:

@@ -1,5 +1,6 @@
 """Who asks: what a request says of its caller, made into a principal."""
 
+import logging
 from hashlib import blake2b
 from time import time
 from typing import NamedTuple, Protocol
@@ -21,6 +22,9 @@ from src.core.access import Role, role_of_scopes
 from src.core.config import Settings
 from src.core.errors import NotServedHere, Unauthenticated, Unavailable
 from src.db.connection import Database
+from src.models import api_keys
+
+log = logging.getLogger("auth")
 
 MAX_TOKENS = 10_000
 # Two names for a caller's role in tokens and in the users' table; the higher one comes last.
@@ -81,7 +85,7 @@ class Known:
         self._has_firebase = bool(settings.firebase_project_id)
         self._claims: TimedCache[Claims] = TimedCache(MAX_TOKENS)
         self._accounts = Accounts(MODEL_MAP["users"].info, settings.credentials_cache_s)
-        self._keys = KeyStore(settings.credentials_cache_s)
+        self._keys = KeyStore(api_keys.TABLE.info, settings.credentials_cache_s)
 
     async def identify(self, scope: Scope) -> Principal:
         credentials = read_credentials(scope)
@@ -184,6 +188,8 @@ def callers_of(settings: Settings, policies: Policies, proxies: TrustedProxies) 
     """What tells who the callers of a service with these settings are."""
     if settings.is_authenticated:
         return Known(settings, policies, proxies)
+    if settings.allow_unauthenticated:
+        log.warning("ALLOW_UNAUTHENTICATED=1: whoever reaches this service can read and change every row")
     return Anybody(policies, must_be_local=not settings.allow_unauthenticated)
 
 

@@ -19,6 +19,7 @@ STATUS_CODES: dict[type[ApiError], int] = {
     errors.Forbidden: 403,
     errors.RowNotFound: 404,
     errors.MethodNotAllowed: 405,
+    errors.RequestTimeout: 408,
     errors.RowConflict: 409,
     errors.PersonErased: 410,
     errors.PreconditionFailed: 412,
@@ -46,6 +47,8 @@ def answer_error(error: ApiError, path: str, request_id: str) -> Answer:
         headers = ((b"retry-after", b"%d" % error.retry_after_s), *error.headers)
     elif isinstance(error, errors.MethodNotAllowed):
         headers = ((b"allow", error.allow.encode()),)
+    elif isinstance(error, errors.RequestTimeout):
+        headers = ((b"connection", b"close"),)
     elif isinstance(error, errors.Unauthenticated):
         headers = ((b"www-authenticate", b"Bearer"),)
     body = problem_document(status_of(error), error.detail, path, request_id)

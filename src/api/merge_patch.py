@@ -2,7 +2,7 @@
 
 import msgspec
 
-from src.api.bodies import Values, check_row
+from src.api.bodies import Values, check_row, refuse_unknown
 from src.api.given_rows import Members, decode_members, given_text
 from src.api.strict_json import need_object, parse_json
 from src.core.errors import BodyTooLarge
@@ -19,13 +19,15 @@ class Patch:
         """Read a body.
 
         Raises:
-            InvalidRequest: it is no JSON object.
+            InvalidRequest: it is no JSON object, or deletes what no row has.
         """
         json = parse_json(body)
         need_object(json.value)
         self._models = models
         self._text = json.text
         self._members = self._without_server_columns(json.text)
+        # What is deleted leaves no trace in the row that is checked.
+        refuse_unknown(models.update, (name for name, value in self._members.items() if value == NULL))
 
     def _without_server_columns(self, text: bytes | str) -> Members:
         return {name: value for name, value in decode_members(text).items() if name not in self._models.server_columns}
@@ -61,7 +63,9 @@ class Patch:
         return self._named(check_row(self._models, self._models.update, given_text(self._models, text)).values)
 
     def _named(self, values: Values) -> Values:
-        return {name: values.get(name) for name in self._members}
+        defaults = self._models.defaults
+        named = {name: values.get(name) for name in self._members}
+        return {name: defaults.get(name) if value is None else value for name, value in named.items()}
 
 
 def _merge(target: Members, patch: Members) -> Members:

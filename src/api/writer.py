@@ -66,8 +66,14 @@ class Writer:
         """Set columns of the row with this key; its JSON text, or None when there is no such row."""
         if not values:
             return await fetch_row(db, builder.lock_row(self.reach, key))
+        if self._gives_away(values) and not await fetch_row(db, builder.select_row(self.reach, key)):
+            # A row that the caller cannot see is missing, whatever it is to become.
+            return None
         mark = await self._mark(db, values)
         return await self._write(db, builder.update_row(self.reach, key, values, mark), values)
+
+    def _gives_away(self, values: Values) -> bool:
+        return self.reach.is_owned and values.get(self.table.owner, self.reach.person) != self.reach.person
 
     async def put(self, db: Connection, key: object, new: Values, changes: Values) -> tuple[str, bool]:
         """Change the row with this key, or insert a new one; its JSON text, and whether it is new."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 MIN_SECRET_LENGTH = 32
+HEAD_SHARE = 0.4
 DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql", "postgres": "postgresql"}
 
 
@@ -33,6 +34,7 @@ class Settings(BaseSettings):
     credentials_cache_s: float = Field(default=10.0, ge=0, le=3600)
     cors_origins: str = ""
     forwarded_allow_ips: str = ""
+    receive_timeout_s: float = Field(default=10.0, ge=0.5, le=3600)
     drain_notice_s: float = Field(default=0.0, ge=0, le=600)
     drain_s: float = Field(default=10.0, ge=0, le=3600)
 
@@ -143,6 +145,16 @@ class Settings(BaseSettings):
     def trusted_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
         """Where proxies ask from whose word about their clients is believed; nowhere by default."""
         return tuple(ip_network(network) for network in _listed(self.forwarded_allow_ips))
+
+    @property
+    def head_timeout_s(self) -> float:
+        """How much of the time for a request its head may take; also how long a connection may idle."""
+        return self.receive_timeout_s * HEAD_SHARE
+
+    @property
+    def body_timeout_s(self) -> float:
+        """What is left of that time for the body. The server does not tell how long a head took."""
+        return self.receive_timeout_s * (1 - HEAD_SHARE)
 
     @property
     def is_authenticated(self) -> bool:

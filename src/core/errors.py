@@ -12,6 +12,7 @@
     │   ├── KeyExists           a row with this key or unique value exists
     │   └── ReferenceBroken     a foreign key would point nowhere: the row refers to none, or is referred to
     ├── PreconditionFailed  the row is not the one that the client has read
+    ├── RequestTimeout      the body did not arrive in time
     ├── BodyTooLarge        more bytes than the limit
     ├── UnsupportedMedia    a body that is not JSON in UTF-8
     ├── MethodNotAllowed    the path exists, the method does not
@@ -102,6 +103,10 @@ class ReferenceBroken(RowConflict):
 
 class PreconditionFailed(ApiError):
     """The row is not, or not any more, the one that the client said."""
+
+
+class RequestTimeout(ApiError):
+    """The body did not arrive in time."""
 
 
 class BodyTooLarge(ApiError):

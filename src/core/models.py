@@ -94,11 +94,24 @@ class TableModels:
             # Not a default, which the schema would show for members that cannot be null.
             optional.default_factory = _nothing
             optional.default = PydanticUndefined
-            fields[name] = (field.annotation, optional)
+            annotation: Any = field.annotation
+            if not field.is_required() and not _takes_none(field):
+                # Null stands for the column's default.
+                annotation, optional.metadata = field.rebuild_annotation() | None, []
+            fields[name] = (annotation, optional)
         doc = f"What a client sends to change a row of `{self.table}`: what it leaves out stays."
         return create_model(
             f"{self.read.__name__}Patch", __base__=WriteModel, __doc__=doc, __module__=self.update.__module__, **fields
         )
+
+    @cached_property
+    def defaults(self) -> Mapping[str, object]:
+        """What a column becomes that a replacing body leaves out, or a patch deletes, where that is not null."""
+        return {
+            field.alias or name: field.default
+            for name, field in self.update.model_fields.items()
+            if field.default not in (None, PydanticUndefined)
+        }
 
     @cached_property
     def columns_by_field(self) -> Mapping[str, str]:

@@ -19,12 +19,10 @@ from src.core.errors import AnswerCutOff
 from src.serve.lifespan import App
 from src.serve.listener import BACKLOG
 
-# The time for the head of a request, counted from the end of the answer before it: also how long a connection may idle.
-HEAD_TIMEOUT_MS = 10_000
 # Heads of this size are always read. Granian looks after it has read, so only twice as many bytes are always refused.
 MAX_HEAD_BYTES = 64 * 1024
 # Granian counts connections, idle ones too; past the limit they wait in the listening socket's queue.
-MAX_CONNECTIONS = 8192
+MAX_CONNECTIONS = 16_384
 OTHER_FILES = 256
 # What granian calls the coroutine in which it runs the application for one request.
 REQUEST_COROUTINE = "future_watcher"
@@ -41,7 +39,7 @@ def _is_news(record: logging.LogRecord) -> bool:
 class HttpServer(Server):
     """Serves one application on a listening socket that somebody else opened and shares."""
 
-    def __init__(self, app: App, listener: int) -> None:
+    def __init__(self, app: App, listener: int, head_timeout_s: float) -> None:
         super().__init__(
             app,
             # The lifespan is run by the worker: it must end in order even when the drain did not.
@@ -50,7 +48,10 @@ class HttpServer(Server):
             http=HTTPModes.http1,
             websockets=False,
             backpressure=_connection_limit(),
-            http1_settings=HTTP1Settings(header_read_timeout=HEAD_TIMEOUT_MS, max_buffer_size=MAX_HEAD_BYTES),
+            # Counted from the end of the answer before it, so it is also how long a connection may idle.
+            http1_settings=HTTP1Settings(
+                header_read_timeout=round(head_timeout_s * 1000), max_buffer_size=MAX_HEAD_BYTES
+            ),
             log_level=LogLevels.error,
             log_dictconfig=KEEP_LOGGERS,
         )

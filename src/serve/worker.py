@@ -87,7 +87,7 @@ async def serve(app: App, listener: int, settings: Settings) -> int:
     gc.collect()
     gc.freeze()
     gate = Gate(app, lifespan.state)
-    server = HttpServer(gate, listener)
+    server = HttpServer(gate, listener, settings.head_timeout_s)
     serving = asyncio.create_task(server.serve())
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any
 
 from fastapi import APIRouter
-from starlette.responses import StreamingResponse
+from starlette.responses import Response
 
 from src.api.access import Rule
 from src.api.archive import ArchiveHandlers
@@ -29,7 +29,6 @@ from src.api.documentation import (
     problems,
     success,
 )
-from src.api.http import NDJSON_TYPE
 from src.api.lists import ListHandlers
 from src.api.many_rows import ManyRowsHandlers
 from src.api.parameters.documented import (
@@ -223,9 +222,8 @@ def create_crud_router(  # noqa: PLR0913  a table is declared in one call
             ArchiveHandlers(table_name).read_archive,
             key,
             summary=f"Read everything about a {row}",
-            response_class=StreamingResponse,
-            responses=success(200, "Lines of JSON.", None, {NDJSON_TYPE.decode(): {"schema": {"type": "string"}}})
-            | problems(404),
+            response_class=Response,
+            responses=success(200, "Lines of JSON (`application/x-ndjson`).") | problems(404),
         )
     return router
 
