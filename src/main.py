@@ -20,10 +20,17 @@ from src.auth.tombstones import Tombstones
 from src.core.config import Settings, load_settings
 from src.core.logging import configure_logging
 from src.db.connection import connect
-from src.models import api_keys, secrets, tombstones
+from src.models import api_keys, changes, feeds, idempotency_keys, secrets, tombstones
 
 # Tables of the service's own, to which no route leads.
-PRIVATE_TABLES = (api_keys.TABLE, secrets.TABLE, tombstones.TABLE)
+PRIVATE_TABLES = (
+    api_keys.TABLE,
+    changes.TABLE,
+    feeds.TABLE,
+    idempotency_keys.TABLE,
+    secrets.TABLE,
+    tombstones.TABLE,
+)
 
 
 @asynccontextmanager
@@ -78,6 +85,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(crud_routes.sessions_router)
     app.include_router(crud_routes.recordings_router)
     app.include_router(crud_routes.algos_router)
+    app.include_router(crud_routes.receipts_router)
+    app.include_router(crud_routes.session_clocks_router)
     app.include_router(batch.batch_router)
     app.include_router(health.health_router)
     return app

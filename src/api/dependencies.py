@@ -6,7 +6,7 @@ from graphlib import TopologicalSorter
 
 from src.core.models import TableModels
 from src.core.tables import Relation, TableInfo
-from src.models import algos, event_log, recordings, sessions, users
+from src.models import algos, event_log, receipts, recordings, session_clocks, sessions, users
 
 MODEL_MAP: dict[str, TableModels] = {
     "users": users.TABLE,
@@ -14,6 +14,8 @@ MODEL_MAP: dict[str, TableModels] = {
     "recordings": recordings.TABLE,
     "algos": algos.TABLE,
     "event_log": event_log.TABLE,
+    "receipts": receipts.TABLE,
+    "session_clocks": session_clocks.TABLE,
 }
 
 

@@ -7,7 +7,21 @@ the order of a list without `sort`.
 
 from typing import Any
 
-from sqlalchemy import CHAR, JSON, Boolean, Column, DateTime, ForeignKey, Index, MetaData, String, Table, Uuid
+from sqlalchemy import (
+    CHAR,
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    Table,
+    Text,
+    Uuid,
+)
 from sqlalchemy.dialects import postgresql
 
 metadata = MetaData(
@@ -200,12 +214,83 @@ event_log = Table(
         doc="When it happened, by the device's clock.",
         info={"example": "2026-01-31T09:30:00.125+00:00"},
     ),
+    Column(
+        "utc_offset_min",
+        BigInteger(),
+        doc="How far the device's local time was ahead of UTC, in minutes; the offset of `ts` where nothing is said.",
+        info={"example": 60},
+    ),
+    Column(
+        "sent_at",
+        TIMESTAMP,
+        doc="When the device first sent it, by the device's clock.",
+        info={"example": "2026-01-31T09:31:00+00:00"},
+    ),
+    Column("device_id", text(KEY_LENGTH), doc="The device that counts it.", info={"example": "pixel-1"}),
+    Column(
+        "seq",
+        BigInteger(),
+        doc="The event's number among those of its device and person, from 1 and without gaps.",
+        info={"example": 1041},
+    ),
     *timestamps(),
     info={"row": "Event", "doc": "Something that happened on a device or a server.", "sort": "-ts"},
 )
 for _column in ("user_id", "session_id", "event_type", "event_source"):
     Index(None, event_log.c[_column], event_log.c.ts.desc(), event_log.c.event_id.desc())
 Index(None, event_log.c.ts.desc(), event_log.c.event_id.desc())
+
+# What the service finds out while events arrive. Read like any other table; written by deliveries alone.
+session_clocks = Table(
+    "session_clocks",
+    metadata,
+    Column("session_id", text(KEY_LENGTH), primary_key=True, doc="The session.", info={"example": "session-1"}),
+    Column("user_id", text(KEY_LENGTH), doc="Whose session it is.", info={"example": "ada"}),
+    Column(
+        "clock_offset_ms",
+        BigInteger(),
+        nullable=False,
+        doc="How far the device's clock was behind the server's, in milliseconds: the smallest difference seen "
+        "between when the server received something and when the device says that it sent it.",
+        info={"example": 350},
+    ),
+    *timestamps(),
+    Index(None, "user_id", "session_id"),
+    info={"row": "SessionClock", "doc": "How wrong the clock of a device was during a session."},
+)
+
+receipts = Table(
+    "receipts",
+    metadata,
+    Column("receipt_id", UUID_TYPE, primary_key=True, info={"example": "01994d5e-6f1c-7c3a-9d5b-3f2a1b0c4d5e"}),
+    Column("device_id", text(KEY_LENGTH), nullable=False, doc="The device that counts.", info={"example": "pixel-1"}),
+    Column("user_id", text(KEY_LENGTH), doc="Whose events they are.", info={"example": "ada"}),
+    Column(
+        "contiguous_through",
+        BigInteger(),
+        nullable=False,
+        doc="All events with numbers up to this one are stored.",
+        info={"example": 1016},
+    ),
+    Column(
+        "received_through",
+        BigInteger(),
+        nullable=False,
+        doc="The largest number that was seen.",
+        info={"example": 1041},
+    ),
+    Column(
+        "missing",
+        DOCUMENT,
+        nullable=False,
+        doc="The ranges of numbers up to the largest that are missing: the first and the last number of each.",
+        info={"example": {"ranges": [[1017, 1019]]}},
+    ),
+    *timestamps(),
+    Index(None, "device_id", "receipt_id"),
+    Index(None, "user_id", "receipt_id"),
+    info={"row": "Receipt", "doc": "Which of a device's numbered events have arrived."},
+)
 
 # What follows is the service's own: no route leads to it.
 PRIVATE = {"is_private": True}
@@ -239,4 +324,41 @@ secrets = Table(
     Column("value", text(KEY_LENGTH), nullable=False, doc="Random, in hexadecimal digits."),
     Column("created_at", TIMESTAMP, nullable=False, doc="When the server stored the row."),
     info={"row": "Secret", "doc": "A secret that the service made for itself, where no setting gives one."} | PRIVATE,
+)
+
+# Listeners are told of new rows in the order in which they were committed. That order is not known while they are
+# written, so a change is stored without a position, and gets one when it is there for all to see.
+changes = Table(
+    "changes",
+    metadata,
+    Column("change_id", UUID_TYPE, primary_key=True),
+    Column("table_name", text(KEY_LENGTH), nullable=False, doc="The table that has new rows."),
+    Column("position", BigInteger(), doc="The number of the first of them among all new rows; none yet if null."),
+    Column("count", BigInteger(), nullable=False, doc="How many they are."),
+    Column("row_keys", DOCUMENT, nullable=False, doc='Their keys, in order, as `{"keys": [...]}`.'),
+    Column("created_at", TIMESTAMP, nullable=False, doc="When the server stored the row."),
+    Index(None, "table_name", "position", "change_id"),
+    info={"row": "Change", "doc": "New rows of a table, which were committed together."} | PRIVATE,
+)
+
+feeds = Table(
+    "feeds",
+    metadata,
+    Column("table_name", text(KEY_LENGTH), primary_key=True, doc="The table whose changes are numbered."),
+    Column("next_position", BigInteger(), nullable=False, doc="The number that the next new row gets."),
+    Column("created_at", TIMESTAMP, nullable=False, doc="When the server stored the row."),
+    info={"row": "Feed", "doc": "How far the changes of a table are numbered."} | PRIVATE,
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("key_hash", text(64), primary_key=True, doc="SHA-256 of who asked and of their key, in hexadecimal digits."),
+    Column("fingerprint", text(64), nullable=False, doc="SHA-256 of what was asked, in hexadecimal digits."),
+    Column("status", BigInteger(), doc="The status of the answer."),
+    Column("headers", DOCUMENT, doc="The headers of the answer."),
+    Column("answer", Text(), doc="The body of the answer."),
+    Column("created_at", TIMESTAMP, nullable=False, doc="When the server stored the row."),
+    Index(None, "created_at"),
+    info={"row": "IdempotencyKey", "doc": "A request that is not to be carried out twice, and its answer."} | PRIVATE,
 )

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from src.core.models import TableModels
-from src.core.types import JsonObject, ReadModel, Text, Timestamp, Uuid, WriteModel
+from src.core.types import Integer, JsonObject, ReadModel, Text, Timestamp, Uuid, WriteModel
 from src.core.values import new_uuid
 
 
@@ -26,6 +26,17 @@ class Event(ReadModel):
     )
     created_at: Timestamp = Field(description="When the server stored the row.")
     updated_at: Timestamp = Field(description="When the server last changed the row.")
+    utc_offset_min: Integer | None = Field(
+        description="How far the device's local time was ahead of UTC, in minutes; the offset of `ts` where nothing is said.",
+        examples=[60],
+    )
+    sent_at: Timestamp | None = Field(
+        description="When the device first sent it, by the device's clock.", examples=["2026-01-31T09:31:00+00:00"]
+    )
+    device_id: Text | None = Field(max_length=255, description="The device that counts it.", examples=["pixel-1"])
+    seq: Integer | None = Field(
+        description="The event's number among those of its device and person, from 1 and without gaps.", examples=[1041]
+    )
 
 
 class EventCreate(WriteModel):
@@ -53,6 +64,24 @@ class EventCreate(WriteModel):
     ts: Timestamp = Field(
         description="When it happened, by the device's clock.", examples=["2026-01-31T09:30:00.125+00:00"]
     )
+    utc_offset_min: Integer | None = Field(
+        default=None,
+        description="How far the device's local time was ahead of UTC, in minutes; the offset of `ts` where nothing is said.",
+        examples=[60],
+    )
+    sent_at: Timestamp | None = Field(
+        default=None,
+        description="When the device first sent it, by the device's clock.",
+        examples=["2026-01-31T09:31:00+00:00"],
+    )
+    device_id: Text | None = Field(
+        default=None, max_length=255, description="The device that counts it.", examples=["pixel-1"]
+    )
+    seq: Integer | None = Field(
+        default=None,
+        description="The event's number among those of its device and person, from 1 and without gaps.",
+        examples=[1041],
+    )
 
 
 class EventUpdate(WriteModel):
@@ -75,6 +104,24 @@ class EventUpdate(WriteModel):
     log_level: Text | None = Field(default=None, max_length=255, description="How serious it is.", examples=["info"])
     ts: Timestamp = Field(
         description="When it happened, by the device's clock.", examples=["2026-01-31T09:30:00.125+00:00"]
+    )
+    utc_offset_min: Integer | None = Field(
+        default=None,
+        description="How far the device's local time was ahead of UTC, in minutes; the offset of `ts` where nothing is said.",
+        examples=[60],
+    )
+    sent_at: Timestamp | None = Field(
+        default=None,
+        description="When the device first sent it, by the device's clock.",
+        examples=["2026-01-31T09:31:00+00:00"],
+    )
+    device_id: Text | None = Field(
+        default=None, max_length=255, description="The device that counts it.", examples=["pixel-1"]
+    )
+    seq: Integer | None = Field(
+        default=None,
+        description="The event's number among those of its device and person, from 1 and without gaps.",
+        examples=[1041],
     )
 
 

@@ -276,3 +276,14 @@ algos_router = create_crud_router(
 events_router = create_crud_router(
     table_name="event_log", prefix="/events", tags=["events"], auto_timestamps=True, owner="user_id", users_may=APPEND
 )
+receipts_router = create_crud_router(
+    table_name="receipts", prefix="/receipts", tags=["receipts"], auto_timestamps=True, owner="user_id", users_may=READ
+)
+session_clocks_router = create_crud_router(
+    table_name="session_clocks",
+    prefix="/session-clocks",
+    tags=["session-clocks"],
+    auto_timestamps=True,
+    owner="user_id",
+    users_may=READ,
+)
