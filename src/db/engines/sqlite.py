@@ -26,9 +26,9 @@ from src.core.errors import (
     ValueRefused,
 )
 from src.core.tables import Kind
-from src.db.connection import Result, Work
+from src.db.connection import Product, Result, Work
 from src.db.engines.exports import ExportCutOff, ExportPlaces
-from src.db.engines.sqlite_export import export
+from src.db.engines.sqlite_export import export, log_bytes
 from src.db.engines.sqlite_reader import OPCODES_BETWEEN_CHECKS, open_reader
 from src.db.engines.sqlite_writer import Writer, WriterBusy, in_savepoint
 from src.db.queries.documents import sqlite_path, sqlite_paths
@@ -133,6 +133,7 @@ class SqliteDatabase(SqliteDialogue):
         self._threads = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="sqlite-reader")
         self._writer: Writer | None = None
         self._free_readers = asyncio.Semaphore(READER_THREADS)
+        self._long_reads = self._long_reads_running = 0
         self._exports = ExportPlaces(settings.max_exports)
 
     async def open(self) -> None:
@@ -171,16 +172,38 @@ class SqliteDatabase(SqliteDialogue):
             return await self.fetch_long(sql, arguments)
 
     async def fetch_long(self, sql: str, arguments: Sequence[object]) -> Sequence[Any]:
+        self._long_reads += 1
+        try:
+            await self._wait_for_reader()
+            self._long_reads_running += 1
+            try:
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self._threads, self._fetch_on_thread, sql, arguments)
+            finally:
+                self._long_reads_running -= 1
+                self._free_readers.release()
+        finally:
+            self._long_reads -= 1
+
+    async def _wait_for_reader(self) -> None:
         try:
             async with asyncio.timeout(self._settings.pool_wait_s):
                 await self._free_readers.acquire()
         except TimeoutError:
             raise ReadersBusy from None
-        try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, self._fetch_on_thread, sql, arguments)
-        finally:
-            self._free_readers.release()
+
+    def product(self) -> Product:
+        return Product(DIALECT.name, apsw.sqlite_lib_version(), f"apsw {apsw.apsw_version()}")
+
+    def gauges(self) -> dict[str, float]:
+        return {
+            "database_pool_size": READER_THREADS,
+            "database_pool_in_use": self._long_reads_running,
+            "database_pool_waiting": self._long_reads - self._long_reads_running,
+            "database_exports_running": self._exports.taken,
+            "sqlite_writer_waiting": self._writer.waiting if self._writer else 0,
+            "sqlite_wal_bytes": log_bytes(self._path),
+        }
 
     async def stream(self, sql: str, arguments: Sequence[object]) -> AsyncGenerator[Sequence[Any], None]:
         with self._exports.place():
