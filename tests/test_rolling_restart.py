@@ -197,6 +197,7 @@ def test_the_end_comes_in_the_middle_of_a_restart(tmp_path: Path) -> None:
 def terminal(tmp_path: Path, sqlite_template: Path) -> Iterator[tuple[int, int, Path]]:
     """A service in the foreground of a terminal: its process, the terminal's other end, and its log."""
     log, port = tmp_path / "log", ServiceProcess({}).port
+    log.touch()
     pid, master = pty.fork()
     if pid == 0:
         with log.open("ab") as file:
