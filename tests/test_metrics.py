@@ -18,7 +18,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy.engine import make_url
 
-from scripts.service_process import ServiceProcess
+from scripts.service_process import ROOT, ServiceProcess
 from src.api.metrics.exposition import GAUGES, expose
 from src.api.metrics.figures import BOUNDS_S, Figures, Kind, RequestCounts, summed
 from src.api.metrics.shared_folder import STALE_S, SharedFolder
@@ -337,3 +337,13 @@ def test_the_shared_folder_ends_with_the_service(sqlite_template: Path, tmp_path
         service.signal(signal.SIGTERM)
         assert service.exit_code(20) == 0
     assert not list(folder.glob("backendapi-metrics-*"))
+
+
+def test_every_metric_stands_in_the_documentation() -> None:
+    counts = RequestCounts()
+    counts.add(("GET", "/x", 200), 0.1, 1)
+    families = text_string_to_metric_families(expose({1: Figures(counts.series)}, {}).decode())
+    page = (ROOT / "docs" / "operations.md").read_text()
+    named = {family.name for family in families}
+    assert set(GAUGES) < named
+    assert not [name for name in named if f"`{name}" not in page]

@@ -184,6 +184,18 @@ def test_second_signal_while_restarting_ends_with_new_workers(tmp_path: Path, co
         wait_until(lambda: "Restarted" in serving.log.read_text() and serving.get("/code")[1] == "newest")
 
 
+def test_signal_to_restart_changes_nothing_at_the_end(tmp_path: Path) -> None:
+    with start_with(tmp_path) as serving, ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(serving.get, "/slow")
+        time.sleep(0.3)
+        serving.signal(signal.SIGTERM)
+        time.sleep(0.1)
+        serving.signal(signal.SIGHUP)
+        assert slow.result() == (200, "done")
+        assert serving.exit_code(20) == 0
+        assert "Restarting" not in serving.log.read_text()
+
+
 def test_the_end_comes_in_the_middle_of_a_restart(tmp_path: Path) -> None:
     with start_with(tmp_path, WEB_CONCURRENCY="2") as serving:
         serving.signal(signal.SIGHUP)

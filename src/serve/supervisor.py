@@ -30,6 +30,7 @@ from src.serve.rolling import STEP_S, RollingRestart
 from src.serve.slots import WorkerCommand, WorkerSlot
 
 APP = "src.main:app"
+STOPS = frozenset({signal.SIGTERM, signal.SIGINT})
 # How long a worker may take after its drain for closing the database and for leaving; then it is killed.
 LAST_WORDS_S = 8.0
 
@@ -141,14 +142,13 @@ class Supervisor:
         return min([*waits_s, STEP_S] if self.rolling.is_under_way else waits_s, default=None)
 
     def _is_told_to_stop(self, timeout_s: float | None) -> bool:
-        received = self.signals.wait(timeout_s)
-        if signal.SIGTERM in received or signal.SIGINT in received:
+        received = set(self.signals.wait(timeout_s))
+        if signal.SIGHUP not in received:
+            return not received.isdisjoint(STOPS)
+        if self.ends_with_terminal and not has_terminal():
             return True
-        if signal.SIGHUP in received:
-            if self.ends_with_terminal and not has_terminal():
-                return True
-            self.rolling.begin()
-        return False
+        self.rolling.begin()
+        return not received.isdisjoint(STOPS)
 
     @property
     def _all_slots(self) -> list[WorkerSlot]:
@@ -171,7 +171,8 @@ class Supervisor:
         deadline = time.monotonic() + self.patience_s
         while any(slot.is_alive for slot in self._all_slots):
             remaining_s = deadline - time.monotonic()
-            if remaining_s <= 0 or self._is_told_to_stop(remaining_s):
+            # Shells send a second SIGHUP when a terminal closes: here it says nothing new.
+            if remaining_s <= 0 or not STOPS.isdisjoint(self.signals.wait(remaining_s)):
                 return False
         return True
 
