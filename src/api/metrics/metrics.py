@@ -25,7 +25,7 @@ class Metrics:
         self._database: Database | None = None
         self._folder: SharedFolder | None = None
         self._publishing: asyncio.Task[None] | None = None
-        self._turn = asyncio.Lock()
+        self._turn = asyncio.Lock()  # another one in each life, which may be on another event loop
         self._started_at = 0.0
         self._has_warned = False
 
@@ -34,6 +34,7 @@ class Metrics:
         self.counts.clear()
         self._database = database
         self._started_at = time.time()
+        self._turn = asyncio.Lock()
         if not folder:
             return
         try:
@@ -47,7 +48,9 @@ class Metrics:
         """Leave what was counted until now; what is told of the moment ends."""
         self._database = None
         if self._publishing is not None:
-            self._publishing.cancel()
+            # In turn: what is being written on a thread goes on when who waits for it is cancelled.
+            async with self._turn:
+                self._publishing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._publishing
         if self._folder is not None:
@@ -59,7 +62,7 @@ class Metrics:
         """The figures of every process by its number. What is told here of this one has been left for the others."""
         folder = self._folder
         if folder is None:
-            return {1: self._now()}
+            return {1: await self._now()}
         mine = await self._publish(folder)
         return await asyncio.to_thread(folder.read) | {folder.number: mine}
 
@@ -71,7 +74,7 @@ class Metrics:
     async def _publish(self, folder: SharedFolder) -> Figures:
         # In turn, so that older figures never replace newer ones.
         async with self._turn:
-            figures = folder.continued(self._now())
+            figures = folder.continued(await self._now())
             try:
                 await asyncio.to_thread(folder.write, figures)
             except OSError as error:
@@ -83,9 +86,11 @@ class Metrics:
             self._has_warned = True
             log.warning("METRICS_DIR cannot be written, so /metrics may tell of one worker only: %s", error)
 
-    def _now(self) -> Figures:
+    async def _now(self) -> Figures:
+        # On a thread, because with ten thousand connections open it takes milliseconds to count them.
+        process = await asyncio.to_thread(self._process_gauges)
         times = os.times()
-        gauges = {} if self._database is None else self._database.gauges() | self._process_gauges()
+        gauges = {} if self._database is None else self._database.gauges() | process
         return Figures(self.counts.series, times.user + times.system, gauges)
 
     def _process_gauges(self) -> dict[str, float]:

@@ -10,6 +10,7 @@ there are no more files than processes at once.
 import fcntl
 import itertools
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -27,6 +28,7 @@ class SharedFolder:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
+        self._writing = threading.Lock()
         self.number, self._lock_fd = _take_number(folder)
         self._before = _read(self._path) or Figures()
 
@@ -41,9 +43,11 @@ class SharedFolder:
 
     def write(self, figures: Figures) -> None:
         """Leave the figures for the others, whole or not at all."""
-        new = self._path.with_suffix(".new")
-        new.write_bytes(msgspec.json.encode(figures))
-        new.replace(self._path)
+        # Who waited for an earlier one may have been cancelled, and its thread goes on.
+        with self._writing:
+            new = self._path.with_suffix(".new")
+            new.write_bytes(msgspec.json.encode(figures))
+            new.replace(self._path)
 
     def read(self) -> dict[int, Figures]:
         """What each process has left, by its number."""
