@@ -222,12 +222,12 @@ def test_cache_never_outlives_the_key(migrated_url: str, run: Run) -> None:
         try:
             now_s = 1000.0
             store = KeyStore(api_keys.TABLE.info, 3600.0, clock=lambda: now_s)
-            assert await store.find(database, key)
+            assert await store.find(database, key, lambda: None)
             run_sql(migrated_url, "UPDATE api_keys SET expires_at = '2026-01-31T09:30:00+00:00'")
             now_s += 1795.0
-            assert await store.find(database, key)
+            assert await store.find(database, key, lambda: None)
             now_s += 10.0
-            assert await store.find(database, key) is None
+            assert await store.find(database, key, lambda: None) is None
             await store.close()
         finally:
             await database.close()
