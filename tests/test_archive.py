@@ -94,7 +94,9 @@ def test_whoever_left_only_rows_behind_has_an_archive_too(callers: Callers) -> N
     (line,) = lines_of(callers.admin.get("/users/ghost/archive"))
     assert line["table"] == "event_log"
     assert lines_of(callers.person("ghost").get("/users/ghost/archive")) == [line]
-    assert callers.admin.get("/users/nobody/archive").status_code == 404
+    for method in ("GET", "HEAD"):
+        assert callers.admin.request(method, "/users/nobody/archive").status_code == 404
+        assert callers.admin.request(method, "/users/ghost/archive").status_code == 200
 
 
 def test_archive_takes_no_parameters_and_is_a_download(callers: Callers) -> None:
