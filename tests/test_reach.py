@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from src.api.direct import index_of
+from src.api.query import parse_list_request, split_query
 from src.core.access import Action, Role
 from src.core.tables import Reach, SortTerm
 from src.db.engines.postgresql import DIALECT as POSTGRESQL
@@ -54,6 +55,25 @@ def test_statement_touches_the_persons_own_rows(reach: Reach, name: str, dialect
     # Of the rows of everybody there is no such condition, or the test above could not fail.
     _, arguments = BUILDERS[name](Reach.whole(reach.table)).compile(dialect)
     assert ADA not in arguments
+
+
+EXPANDED: dict[str, Callable[[Reach, Query], Statement]] = {
+    "select_row": lambda reach, query: builder.select_row(reach, "s", query.selection),
+    "select_page": builder.select_page,
+    "select_all": builder.select_all,
+}
+
+
+@pytest.mark.parametrize("dialect", [SQLITE, POSTGRESQL], ids=["sqlite", "postgresql"])
+@pytest.mark.parametrize(("expand", "levels"), [("user", 2), ("user.sessions", 3), ("user.recordings", 3)])
+@pytest.mark.parametrize("name", EXPANDED)
+def test_related_rows_are_the_persons_own_too(
+    reach: Reach, name: str, expand: str, levels: int, dialect: Dialect
+) -> None:
+    """The tables of this project refer to each other by their owners, so that no answer would show the difference."""
+    query = parse_list_request(reach.table, split_query(f"expand={expand}")).query
+    _, arguments = EXPANDED[name](reach, query).compile(dialect)
+    assert list(arguments).count(ADA) == levels
 
 
 def test_merge_changes_the_persons_own_rows(reach: Reach) -> None:
