@@ -118,10 +118,13 @@ class Exchange:
         """Find out who asks, and whether the route answers them.
 
         Raises:
-            Unauthenticated, Forbidden, Unavailable: it does not.
+            Unauthenticated, Forbidden, TooManyRequests, Unavailable: it does not.
         """
         if not rule.is_public:
-            self.principal, self._limits = await self.scope["app"].state.door.admit(self.scope)
+            door: Door = self.scope["app"].state.door
+            # Who asks is known before they are counted, so that the audit can say who was refused.
+            self.principal, self._limits = await door.identify(self.scope)
+            self._limits += door.count(self.principal)
             self.principal.check(rule)
 
     async def answer(self, resource: Resource, key: str, receive: Receive) -> None:
