@@ -140,6 +140,13 @@ EXPORTS = {
     if each.encode
 }
 
+EVENT_STREAM = {
+    "text/event-stream": {
+        "schema": {"type": "string"},
+        "example": 'id: 42\nevent: insert\ndata: {"event_id": "01994d5e-6f1c-7c3a-9d5b-3f2a1b0c4d5e"}\n\n',
+    }
+}
+
 DESCRIPTIONS = {
     400: "The request cannot be right: the detail says what is wrong and what would have been right.",
     401: "No credentials, or none that count; the text is the same for all causes.",

@@ -5,7 +5,7 @@ Starlette's own classes do more than a row needs; measured, they cost as much as
 
 import asyncio
 import zlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -66,6 +66,8 @@ class StreamedAnswer(NamedTuple):
     headers: tuple[tuple[bytes, bytes], ...] = ()
     is_compressible: bool = True
     tally: Tally | None = None
+    leave: Callable[[], None] | None = None
+    """For an answer without end: called when its client has gone, so that the body ends."""
 
 
 class Request(NamedTuple):
