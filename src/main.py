@@ -15,7 +15,7 @@ from src.api.documentation import INTRODUCTION, describe
 from src.api.envelope import Envelope
 from src.api.errors import answer_http_exception, answer_invalid_request
 from src.api.readiness import Readiness
-from src.api.routes import batch, crud_routes, health
+from src.api.routes import batch, crud_routes, devices, health
 from src.api.security_headers import SecuredCORS
 from src.api.watch import Watches
 from src.auth.tombstones import Tombstones
@@ -91,6 +91,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(crud_routes.algos_router)
     app.include_router(crud_routes.receipts_router)
     app.include_router(crud_routes.session_clocks_router)
+    app.include_router(devices.devices_router)
     app.include_router(batch.batch_router)
     app.include_router(health.health_router)
     return app
