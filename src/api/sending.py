@@ -103,6 +103,8 @@ class StreamSender:
                 await self._pass_on(b"", is_last=True)
                 return
             gone = asyncio.ensure_future(self._wait_until_gone())
+            if leave := answer.leave:
+                gone.add_done_callback(lambda _: leave())
             try:
                 await self._send_pieces(first, chunks, coding.compressor() if coding else None, gone)
             finally:
