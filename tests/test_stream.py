@@ -215,7 +215,9 @@ def test_an_id_that_is_none_is_refused(idle_client: httpx.Client, text: str) -> 
     assert "Last-Event-ID" in answers[0].json()["detail"]
 
 
-@pytest.mark.parametrize("query", ["page=1", "size=5", "sort=ts", "fields=ts", "format=ndjson", "users=ada", "ts_gte=x"])
+@pytest.mark.parametrize(
+    "query", ["page=1", "size=5", "sort=ts", "fields=ts", "format=ndjson", "users=ada", "ts_gte=x"]
+)
 def test_what_a_stream_does_not_take_is_refused(idle_client: httpx.Client, query: str) -> None:
     assert idle_client.get(f"{STREAM}?{query}").status_code == 400
 
