@@ -20,11 +20,13 @@ from src.auth.key_store import KeyTable, StoredKey
 from src.core.config import Settings, load_settings
 from src.core.errors import ApiError
 from src.core.values import now
-from src.db.connection import Database, connect
+from src.db.connection import Connection, Database, connect
+from src.db.queries.executor import transact
 from src.main import app
 from src.models import api_keys
 
 UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+MAX_NAME_LENGTH = 255
 KEYS = KeyTable(api_keys.TABLE.info)
 COLUMNS = ("id", "name", "scopes", "created", "expires", "last used", "state")
 
@@ -83,10 +85,15 @@ async def rotate(database: Database, options: argparse.Namespace) -> int:
     old = await KEYS.find(database, options.key_id)
     if old is None or _state(old) != "active":
         return _not_there(options.key_id)
-    lifetime = old.expires_at - old.created_at if old.expires_at else None
-    new = await KEYS.create(database, old.name, frozenset(old.scopes.split()), now() + lifetime if lifetime else None)
-    await KEYS.change(database, old.key_id, revoked_at=now() + options.grace)
-    _show(new)
+    expires_at = now() + (old.expires_at - old.created_at) if old.expires_at else None
+    ends_at = min(filter(None, (now() + options.grace, old.revoked_at)))
+
+    async def replace(db: Connection) -> NewKey:
+        new = await KEYS.create(db, old.name, frozenset(old.scopes.split()), expires_at)
+        await KEYS.change(db, old.key_id, revoked_at=ends_at)
+        return new
+
+    _show(await transact(database, replace))
     return 0
 
 
@@ -135,10 +142,17 @@ def _instant(text: str) -> datetime:
     try:
         day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
-        return now() + _duration(text)
+        day = now() + _duration(text)
     if day <= now():
-        raise argparse.ArgumentTypeError(f"{text} has passed")
+        raise argparse.ArgumentTypeError(f"{text} is not in the future")
     return day
+
+
+def _name(text: str) -> str:
+    """Take a name that fits into the table, and into one line of the list."""
+    if not text.isprintable() or not 0 < len(text) <= MAX_NAME_LENGTH:
+        raise argparse.ArgumentTypeError(f"takes 1 to {MAX_NAME_LENGTH} printable characters")
+    return text
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -146,7 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="create|list|rotate|revoke")
 
     made = commands.add_parser("create", help="make a key, and show it once")
-    made.add_argument("--name", required=True, help="who uses it")
+    made.add_argument("--name", type=_name, required=True, help="who uses it")
     made.add_argument("--scope", action="append", required=True, metavar="SCOPE", help="such as events:write; several")
     made.add_argument(
         "--expires-in", dest="expires_at", type=_instant, metavar="90d|2027-12-31", help="without it: never"

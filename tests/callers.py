@@ -14,10 +14,16 @@ from src.auth.key_store import KeyTable
 from src.core.values import new_uuid
 from src.db.connection import connect
 from src.models import api_keys
+from tests import canaries
 from tests.key_server import PROJECT, KeyServer
 from tests.server import serving, settings_for
 
-AUTHENTICATED = {"authentication": "on", "firebase_project_id": PROJECT, "credentials_cache_s": 0.0}
+AUTHENTICATED = {
+    "authentication": "on",
+    "firebase_project_id": PROJECT,
+    "credentials_cache_s": 0.0,
+    "tombstone_key": canaries.TOMBSTONE_KEY,
+}
 GRANTS = {"researcher by grant": "rita", "admin by grant": "root"}
 
 
@@ -64,7 +70,7 @@ class Callers:
         return self.person(principal)
 
     def new_key(self, table: str) -> str:
-        return new_uuid() if table == "events" else f"new-{next(self._numbers)}"
+        return new_uuid() if table in ("events", "receipts") else f"new-{next(self._numbers)}"
 
 
 @contextlib.contextmanager

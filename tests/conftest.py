@@ -1,7 +1,7 @@
 """What tests are given: real databases, SQLite and PostgreSQL, empty or migrated by our own migrations."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import httpx
@@ -10,11 +10,18 @@ from sqlalchemy.engine import make_url
 
 from src.db.migration import upgrade
 from src.main import create_app
-from tests import study
+from tests import canaries, study
 from tests.postgres import PostgresServer
 from tests.server import serving, serving_database, settings_for
 
 DATABASES = ("sqlite", "postgresql")
+
+canaries.watch_answers()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    return canaries.check((yield))
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ def run_sql(url: str, script: str) -> list[tuple[Any, ...]]:
     if is_sqlite(url):
         path = Path(str(make_url(url).database))
         connection = apsw.Connection(str(path))
+        # A service may be writing down that a key is used.
         connection.set_busy_timeout(5000)
         try:
             return [tuple(row) for row in connection.execute(script).fetchall()]

@@ -24,6 +24,8 @@ import asyncpg
 import psutil
 from sqlalchemy.engine import URL, make_url
 
+from tests import canaries
+
 PREFIX = "backendapi-postgres-"
 START_TIMEOUT_S = 60
 NOBODY = 65534
@@ -62,7 +64,7 @@ class PostgresServer:
     @property
     def url(self) -> str:
         """The address of the database that administers the others."""
-        return self.external_url or f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+        return self.external_url or f"postgresql://postgres:{canaries.PASSWORD}@127.0.0.1:{self.port}/postgres"
 
     def start(self) -> "PostgresServer":
         """Start the server, on the same port and data as before, and wait until it answers."""

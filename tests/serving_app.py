@@ -8,6 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 TRACE = os.environ.get("SERVING_TRACE")
+# What an operator changes on disk before a restart: every interpreter reads it once.
+CODE = Path(os.environ["SERVING_CODE"]).read_text() if "SERVING_CODE" in os.environ else ""
 
 
 class ServingApp:
@@ -25,7 +27,7 @@ class ServingApp:
         while True:
             message = (await receive())["type"]
             trace(message)
-            if message == "lifespan.startup" and os.environ.get("SERVING_FAILS"):
+            if message == "lifespan.startup" and (os.environ.get("SERVING_FAILS") or CODE == "broken"):
                 await send({"type": "lifespan.startup.failed", "message": "no such place"})
                 return
             if message == "lifespan.shutdown":
@@ -39,6 +41,9 @@ class ServingApp:
 
     async def pid(self, send: Any) -> None:
         await answer(send, 200, str(os.getpid()).encode())
+
+    async def code(self, send: Any) -> None:
+        await answer(send, 200, CODE.encode())
 
     async def ready(self, send: Any) -> None:
         await answer(send, 503 if self.state.draining else 200, b"")

@@ -4,10 +4,12 @@ from typing import Any
 
 import httpx
 
+from tests import canaries
+
 Row = dict[str, Any]
 
 USERS: list[Row] = [
-    {"user_id": "ada", "body_data": {"height": 168.5, "weight": 61}, "firebase_data": {"email": "ada@example.org"}},
+    {"user_id": "ada", "body_data": {"height": 168.5, "weight": 61}, "firebase_data": {"email": canaries.EMAIL}},
     {"user_id": "Bob", "body_data": {"height": 180}},
     {"user_id": "eve"},
     {"user_id": "zoë", "body_data": {"shoe_size": 39}},

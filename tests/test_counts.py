@@ -3,6 +3,9 @@
 import httpx
 import pytest
 
+from src.main import create_app
+from tests.callers import AUTHENTICATED, serving_callers
+from tests.databases import is_sqlite, run_sql
 from tests.study import EVENTS
 
 
@@ -25,8 +28,6 @@ def test_estimate_says_what_it_is(asked: httpx.Client) -> None:
 
 
 def test_estimate_of_a_known_table_is_near(client: httpx.Client, migrated_url: str) -> None:
-    from tests.databases import is_sqlite, run_sql
-
     for number in range(30):
         client.post("/algos", json={"algo_id": f"a{number}", "recording_type": "x", "location": "x", "version": "1"})
     run_sql(migrated_url, "ANALYZE")
@@ -34,6 +35,21 @@ def test_estimate_of_a_known_table_is_near(client: httpx.Client, migrated_url: s
     assert int(answer.headers["x-total-count"]) == 30
     applied = "count=exact" if is_sqlite(migrated_url) else "count=estimated"
     assert answer.headers["preference-applied"] == applied
+
+
+def test_own_rows_are_counted_and_never_estimated(migrated_url: str) -> None:
+    """The planner reckons with the rows of everybody: it would tell how common a value is among them."""
+    with serving_callers(create_app, migrated_url, **AUTHENTICATED) as callers:
+        for person in ("ada", "ben"):
+            callers.admin.post("/users", json={"user_id": person})
+        sessions = [{"session_id": str(number), "user_id": "ben"} for number in range(400)]
+        callers.admin.post("/sessions", json=[*sessions, {"session_id": "a", "user_id": "ada"}])
+        run_sql(migrated_url, "ANALYZE")
+        ada = callers.person("ada")
+        answers = [ada.get("/sessions?count=estimated"), ada.get("/sessions", headers={"Prefer": "count=estimated"})]
+        answers.append(ada.get("/sessions?count=estimated&session_id_ne=a"))
+        assert [answer.headers["x-total-count"] for answer in answers] == ["1", "1", "0"]
+        assert {answer.headers["preference-applied"] for answer in answers} == {"count=exact"}
 
 
 def test_head_counts_too(asked: httpx.Client) -> None:

@@ -277,6 +277,21 @@ def test_rows_for_somebody_else_are_refused(callers: Callers) -> None:
     assert callers.admin.get(f"/sessions/{MARK}-s").json()["user_id"] == "ben"
 
 
+def test_number_of_affected_rows_tells_nothing_of_others(callers: Callers) -> None:
+    """A limit of one would be passed if the rows of others were counted with one's own."""
+    ada = callers.person("ada")
+    prefer = {"Prefer": "max-affected=1, tx=rollback"}
+    for method, more in (
+        ("DELETE", {}),
+        ("PATCH", {"json": {"started_at": None}}),
+        ("PATCH", {"json": {"device_data": {"x": 1}}}),
+    ):
+        answer = ada.request(method, "/sessions?user_id_in=ada,ben", headers=prefer, **more)
+        assert (answer.status_code, answer.json()) == (200, {"count": 1}), answer.text
+        refused = callers.admin.request(method, "/sessions?user_id_in=ada,ben", headers=prefer, **more)
+        assert refused.status_code == 400
+
+
 def test_batch_goes_by_the_same_rules(callers: Callers) -> None:
     ada = callers.person("ada")
 

@@ -10,7 +10,8 @@ import pytest
 
 from src.core.errors import ApiError, DatabaseBusy
 from src.db.engines.postgresql_pool import Pool, PoolExhausted
-from src.db.engines.sqlite import READER_THREADS, SqliteDatabase
+from src.db.engines.sqlite import SqliteDatabase
+from src.db.engines.sqlite_reader import READER_THREADS
 from tests.postgres import PostgresServer
 from tests.server import settings_for
 

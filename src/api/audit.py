@@ -35,7 +35,8 @@ def record_read(request: Request, resource: Resource, rows: int | None) -> None:
     principal, scope, policy = request.principal, request.scope, resource.rule.policy
     if rows is None or principal.role not in WATCHED or policy is None:
         return
-    if policy.owner or b"expand" in scope["query_string"]:
+    # Rows of a table without owners may be expanded to rows that have one, by a URL or by a body.
+    if policy.owner or principal.sight[policy.table].models.info.relations:
         more = {"table": policy.table, "rows": rows} | ({"key": request.key} if request.key else {})
         log.info("read", extra={FIELDS: _who_and_what(principal, scope, resource.template) | more})
 

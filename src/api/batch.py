@@ -24,7 +24,6 @@ from src.core.errors import (
     Unavailable,
 )
 from src.db.connection import Connection
-from src.db.queries.executor import transact
 
 MAX_REQUESTS = 100
 # What is answered stands in memory until all is committed.
@@ -81,7 +80,7 @@ async def run_batch(request: Request) -> Answer:
                 raise _refused(index, "url", f"the answers have more than {MAX_ANSWER_BYTES} bytes; ask for less")
         return b"[" + b",".join(answers) + b"]"
 
-    answers = await transact(request.db, run, is_rehearsal=prefers.is_rehearsal)
+    answers = await request.transact(run, is_rehearsal=prefers.is_rehearsal)
     return Answer(200, answers, prefers.applied("tx"))
 
 

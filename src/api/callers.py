@@ -107,8 +107,7 @@ class Known:
         await self._keys.close()
 
     async def _find_service(self, scope: Scope, text: str) -> Principal:
-        self._check_failures(scope)
-        key = await self._keys.find(_database(scope), text)
+        key = await self._keys.find(_database(scope), text, lambda: self._check_failures(scope))
         if key is None:
             raise TokenRefused("no such API key, or one that has ended")
         return self._policies.principal(role_of_scopes(key.scopes), key.key_id, key.scopes)

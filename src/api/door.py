@@ -21,22 +21,29 @@ class Door:
         self._per_address = Limiter.or_none("address", settings.rate_limit_per_address, window_s)
         self._per_principal = Limiter.or_none("principal", settings.rate_limit_per_principal, window_s)
 
-    async def admit(self, scope: Scope) -> tuple[Principal, HeaderPairs]:
-        """Who asks, and what the answer tells of limits.
+    async def identify(self, scope: Scope) -> tuple[Principal, HeaderPairs]:
+        """Who asks, and what the answer tells of the limit of their address.
 
         Raises:
-            TooManyRequests: they, or others at their address, have asked too often.
+            TooManyRequests: from their address was asked too often.
             Unauthenticated, Unavailable: nobody can be told who they are, or not now.
         """
         headers: HeaderPairs = ()
         if self._per_address:
             headers = _count(self._per_address, counted_address(self.address(scope)))
-        principal = await self._callers.identify(scope)
-        if self._per_principal and principal.name:
-            headers += _count(self._per_principal, f"{principal.role} {principal.name}")
-        return principal, headers
+        return await self._callers.identify(scope), headers
 
-    async def identify(self, scope: Scope) -> Principal:
+    def count(self, principal: Principal) -> HeaderPairs:
+        """Count a request of theirs; what the answer tells of their limit.
+
+        Raises:
+            TooManyRequests: they have asked too often.
+        """
+        if self._per_principal and principal.name:
+            return _count(self._per_principal, f"{principal.role} {principal.name}")
+        return ()
+
+    async def identify_again(self, scope: Scope) -> Principal:
         """Who asks, once more, while their request is answered.
 
         Raises:

@@ -14,6 +14,7 @@ from src.api.direct import Resource, find_handler, index_of
 from src.api.door import Door, HeaderPairs
 from src.api.errors import DEFECT, answer_error, answer_status
 from src.api.http import Answer, Request, StreamedAnswer, check_length
+from src.api.metrics.figures import RequestCounts
 from src.api.security_headers import secure_messages
 from src.api.sending import StreamSender, compress_messages, is_cut_off, send_answer
 from src.core.errors import AnswerCutOff, ApiError
@@ -28,9 +29,10 @@ log = logging.getLogger("defects")
 class Envelope:
     """Pure ASGI middleware: answers direct routes itself, and wraps the answers of all others."""
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int, requests: RequestLog | None) -> None:
+    def __init__(self, app: ASGIApp, max_body_bytes: int, counts: RequestCounts, requests: RequestLog | None) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
+        self._counts = counts
         self._requests = requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,8 +68,11 @@ class Envelope:
                 raise AnswerCutOff from error
             await exchange.send_answer(exchange.answer_to(error))
         finally:
+            seconds = perf_counter() - began
+            route = exchange.template
+            self._counts.add((scope["method"], route, exchange.status), seconds, exchange.bytes_sent)
             if self._requests:
-                self._requests.write(exchange.log_fields(began))
+                self._requests.write(exchange.log_fields(route, seconds))
 
 
 class Exchange:
@@ -113,10 +118,13 @@ class Exchange:
         """Find out who asks, and whether the route answers them.
 
         Raises:
-            Unauthenticated, Forbidden, Unavailable: it does not.
+            Unauthenticated, Forbidden, TooManyRequests, Unavailable: it does not.
         """
         if not rule.is_public:
-            self.principal, self._limits = await self.scope["app"].state.door.admit(self.scope)
+            door: Door = self.scope["app"].state.door
+            # Who asks is known before they are counted, so that the audit can say who was refused.
+            self.principal, self._limits = await door.identify(self.scope)
+            self._limits += door.count(self.principal)
             self.principal.check(rule)
 
     async def answer(self, resource: Resource, key: str, receive: Receive) -> None:
@@ -185,13 +193,18 @@ class Exchange:
         _log_defect(self)
         return answer_status(500, DEFECT, self.scope["path"], self.request_id)
 
-    def log_fields(self, began: float) -> dict[str, Any]:
-        """What the request's line says: the path as it was declared, never as it was asked."""
+    @property
+    def template(self) -> str:
+        """The path as it was declared, never as it was asked; `-` where nobody declared it."""
+        return self.route or getattr(self.scope.get("route"), "path", "-")
+
+    def log_fields(self, route: str, seconds: float) -> dict[str, Any]:
+        """What the request's line says."""
         return {
             "method": self.scope["method"],
-            "route": self.route or getattr(self.scope.get("route"), "path", "-"),
+            "route": route,
             "status": self.status,
-            "ms": round((perf_counter() - began) * 1000, 2),
+            "ms": round(seconds * 1000, 2),
             "bytes": self.bytes_sent,
             "request_id": self.request_id,
         }

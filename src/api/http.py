@@ -15,7 +15,8 @@ from src.auth.tombstones import Tombstones
 from src.core.access import Action
 from src.core.config import Settings
 from src.core.errors import BodyTooLarge, InvalidRequest, Problem, RequestTimeout, UnsupportedMedia
-from src.db.connection import Connection, Database
+from src.db.connection import Connection, Database, Result, Work
+from src.db.queries.executor import transact
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -104,6 +105,22 @@ class Request(NamedTuple):
         """Who was erased."""
         tombstones: Tombstones = self.scope["app"].state.tombstones
         return tombstones
+
+    async def write(self, work: Work[Result]) -> Result:
+        """Carry out work whose one statement is atomic by itself."""
+        await self._prepare()
+        return await work(self.db)
+
+    async def transact(
+        self, work: Work[Result], *, is_rehearsal: bool = False, time_limit_s: float | None = None
+    ) -> Result:
+        """Carry out work in one transaction, all or nothing; of a rehearsal, nothing is stored."""
+        await self._prepare()
+        return await transact(self.db, work, is_rehearsal=is_rehearsal, time_limit_s=time_limit_s)
+
+    async def _prepare(self) -> None:
+        if not self.transaction:
+            await self.tombstones.prepare(self.database)
 
     @property
     def path(self) -> str:

@@ -17,7 +17,7 @@ from src.core.errors import InvalidRequest, Problem, ReferenceBroken, RowConflic
 from src.core.tables import Reach
 from src.db.connection import Connection, Work
 from src.db.queries import builder
-from src.db.queries.executor import change_rows, fetch_keys, fetch_rows, transact
+from src.db.queries.executor import change_rows, fetch_keys, fetch_rows
 from src.db.queries.query import Condition
 from src.db.queries.writes import OnConflict
 
@@ -43,7 +43,7 @@ async def create_many(request: Request, writer: Writer, media_type: bytes, body:
         encode = db.dialect.encoders.get(writer.table.key_kind, str)
         return [by_key[str(encode(key))] for key in written]
 
-    written = await transact(request.db, insert, is_rehearsal=prefers.is_rehearsal)
+    written = await request.transact(insert, is_rehearsal=prefers.is_rehearsal)
     applied = prefers.applied("return", "resolution", "tx")
     if prefers.is_minimal:
         return Answer(201, headers=applied)
@@ -100,7 +100,7 @@ class ManyRowsHandlers:
         )
 
     async def _answer(self, request: Request, prefers: Preferences, work: Work[int]) -> Answer:
-        count = await transact(request.db, work, is_rehearsal=prefers.is_rehearsal)
+        count = await request.transact(work, is_rehearsal=prefers.is_rehearsal)
         applied = prefers.applied("return", "max-affected", "tx")
         if prefers.is_minimal:
             return Answer(204, headers=applied)

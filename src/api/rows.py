@@ -20,7 +20,7 @@ from src.core.errors import InvalidRequest, Problem, ReferenceBroken
 from src.core.tables import Delivery, Reach, TableInfo
 from src.db.connection import Connection, Result, Work
 from src.db.queries import builder
-from src.db.queries.executor import fetch_row, transact, write_row
+from src.db.queries.executor import fetch_row, write_row
 from src.db.queries.writes import OnConflict
 
 
@@ -176,7 +176,7 @@ class RowHandlers:
             return counts
 
         limit_s = request.settings.erasure_timeout_s
-        counts = await transact(request.db, erase_all, is_rehearsal=prefers.is_rehearsal, time_limit_s=limit_s)
+        counts = await request.transact(erase_all, is_rehearsal=prefers.is_rehearsal, time_limit_s=limit_s)
         return Answer(200, msgspec.json.encode(counts), prefers.applied("tx"))
 
     def _writer(self, request: Request, action: Action) -> Writer:
@@ -195,8 +195,8 @@ class RowHandlers:
 async def _run(request: Request, prefers: Preferences, work: Work[Result], *, is_one_statement: bool = True) -> Result:
     """Carry out a request: one statement is atomic by itself, what needs more is one transaction."""
     if is_one_statement and not prefers.is_rehearsal:
-        return await work(request.db)
-    return await transact(request.db, work, is_rehearsal=prefers.is_rehearsal)
+        return await request.write(work)
+    return await request.transact(work, is_rehearsal=prefers.is_rehearsal)
 
 
 async def _insert(writer: Writer, db: Connection, values: Values) -> str:

@@ -96,12 +96,12 @@ class StreamSender:
         if coding:
             headers.append((b"content-encoding", coding.name))
         async with aclosing(answer.chunks) as chunks:
-            if self._scope["method"] == "HEAD":
-                await self._begin(headers)
-                await self._pass_on(b"", is_last=True)
-                return
+            # HEAD fails as GET does, so its answer is begun too.
             first = await anext(chunks, b"")
             await self._begin(headers)
+            if self._scope["method"] == "HEAD":
+                await self._pass_on(b"", is_last=True)
+                return
             gone = asyncio.ensure_future(self._wait_until_gone())
             if leave := answer.leave:
                 gone.add_done_callback(lambda _: leave())

@@ -70,7 +70,7 @@ class Writer:
         Raises:
             PersonErased: it is about somebody who was erased.
         """
-        mark = await self._mark(db, values)
+        mark = self._mark(values)
         if not self._is_delivered:
             return await self._write(db, builder.insert_row(self.reach, values, on_conflict, mark), values)
         if db.dialect.notes_while_writing:
@@ -96,7 +96,7 @@ class Writer:
         if self._gives_away(values) and not await fetch_row(db, builder.select_row(self.reach, key)):
             # A row that the caller cannot see is missing, whatever it is to become.
             return None
-        mark = await self._mark(db, values)
+        mark = self._mark(values)
         return await self._write(db, builder.update_row(self.reach, key, values, mark), values)
 
     def _gives_away(self, values: Values) -> bool:
@@ -199,10 +199,10 @@ class Writer:
             await self.refuse_erased(db, values)
         return row
 
-    async def _mark(self, db: Connection, values: Values) -> str:
+    def _mark(self, values: Values) -> str:
         """The mark of the person whom values are about; empty where they are about nobody."""
         person = self._person(values)
-        return await self._tombstones.mark(db, person) if person else ""
+        return self._tombstones.mark(person) if person else ""
 
     async def refuse_erased(self, db: Connection, *rows: Values) -> None:
         """Refuse rows about somebody who was erased.

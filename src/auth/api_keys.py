@@ -36,7 +36,7 @@ class NewKey(NamedTuple):
 def make_key() -> NewKey:
     """Make a key, of 190 random bits."""
     body = PREFIX + "".join(secrets.choice(ALPHABET) for _ in range(ID_LENGTH + RANDOM_LENGTH))
-    text = body + _checksum(body)
+    text = body + checksum_of(body)
     return NewKey(text, _id_of(text), hash_of(text))
 
 
@@ -45,7 +45,7 @@ def read_key(text: str) -> tuple[str, str] | None:
     if len(text) != LENGTH or not text.startswith(PREFIX) or not _SIGNS.issuperset(text[len(PREFIX) :]):
         return None
     body, checksum = text[:-CHECKSUM_LENGTH], text[-CHECKSUM_LENGTH:]
-    return (_id_of(text), hash_of(text)) if checksum == _checksum(body) else None
+    return (_id_of(text), hash_of(text)) if checksum == checksum_of(body) else None
 
 
 def hash_of(text: str) -> str:
@@ -75,7 +75,8 @@ def _id_of(text: str) -> str:
     return text[len(PREFIX) : len(PREFIX) + ID_LENGTH]
 
 
-def _checksum(body: str) -> str:
+def checksum_of(body: str) -> str:
+    """The six signs after the rest of a key."""
     rest, digits = crc32(body.encode()), ""
     for _ in range(CHECKSUM_LENGTH):
         rest, digit = divmod(rest, len(ALPHABET))

@@ -118,7 +118,7 @@ def _check(token: str, project_id: str, now_s: float) -> Claims:
     if claims.get("iss") != ISSUER + project_id:
         raise TokenRefused("it was issued by somebody else, as session cookies and custom tokens are")
     user_id = claims.get("sub")
-    if not isinstance(user_id, str) or not 1 <= len(user_id) <= MAX_USER_ID_CHARACTERS:
+    if not isinstance(user_id, str) or not 1 <= len(user_id) <= MAX_USER_ID_CHARACTERS or "\x00" in user_id:
         raise TokenRefused("it names nobody")
     expires_s = _instant(claims, "exp")
     if expires_s <= now_s - LEEWAY_S:

@@ -102,14 +102,19 @@ class KeyStore:
         self._used_until: TimedCache[bool] = TimedCache(MAX_KEYS, clock)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def find(self, db: Connection, text: str) -> ApiKey | None:
-        """The key that a text is; None when there is none, or it has ended."""
+    async def find(self, db: Connection, text: str, before_look: Callable[[], None]) -> ApiKey | None:
+        """The key that a text is; None when there is none, or it has ended.
+
+        `before_look` is called before one is looked at that is not known yet, and may raise.
+        """
         parts = read_key(text)
         if parts is None:
+            before_look()
             return None
         key_id, key_hash = parts
         key = self._found.get(key_hash)
         if key is None:
+            before_look()
             key = await self._find_once(db, key_id, key_hash)
         if key is not None and self._used_until.get(key_id) is None:
             self._note_use(db, key_id)

@@ -11,7 +11,7 @@ import msgspec
 from src.core.errors import PersonErased
 from src.core.tables import Reach, TableInfo
 from src.core.values import now
-from src.db.connection import Connection
+from src.db.connection import Connection, Database
 from src.db.queries import builder
 from src.db.queries.executor import change_rows, fetch_keys, fetch_row, write_row
 from src.db.queries.writes import OnConflict
@@ -34,15 +34,23 @@ class Tombstones:
         self._key = key
         self._mark = lru_cache(CACHED_MARKS)(self._make_mark)
 
-    async def mark(self, db: Connection, person: str) -> str:
-        """The mark of a person: 64 hexadecimal digits."""
+    async def prepare(self, database: Database) -> None:
+        """Have the key before the first mark is made.
+
+        Never in a transaction: one that is undone would take the key back which this process goes on using, and marks
+        would be made that no other process knows.
+        """
         if not self._key:
-            self._key = await self._find_key(db)
+            self._key = await self._find_key(database)
+
+    def mark(self, person: str) -> str:
+        """The mark of a person: 64 hexadecimal digits."""
+        assert self._key, "the key is there before a mark is wanted"
         return self._mark(person)
 
     async def put(self, db: Connection, person: str) -> None:
         """Remember that a person was erased."""
-        values = {"tombstone": await self.mark(db, person), "created_at": now()}
+        values = {"tombstone": self.mark(person), "created_at": now()}
         await change_rows(db, builder.insert_row(self._tombstones, values, OnConflict.IGNORE))
 
     async def refuse_erased(self, db: Connection, people: Iterable[str]) -> None:
@@ -56,14 +64,14 @@ class Tombstones:
 
     async def find_erased(self, db: Connection, people: Iterable[str]) -> set[str]:
         """Those of some people who were erased."""
-        marks = {await self.mark(db, person): person for person in people}
+        marks = {self.mark(person): person for person in people}
         condition = builder.has_one_of(self._tombstones.table, marks)
         return {marks[str(mark)] for mark in await fetch_keys(db, builder.select_keys(self._tombstones, (condition,)))}
 
     def _make_mark(self, person: str) -> str:
         return hmac.digest(self._key.encode(), person.encode(), sha256).hex()
 
-    async def _find_key(self, db: Connection) -> str:
+    async def _find_key(self, db: Database) -> str:
         """The key in the database; the first of all processes who looks makes it."""
         text = await fetch_row(db, builder.select_row(self._secrets, KEY_NAME))
         if text is None:

@@ -66,6 +66,10 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=1024 * 1024, ge=1024)
     max_bulk_bytes: int = Field(default=8 * 1024 * 1024, ge=1024)
 
+    metrics_dir: str = ""
+    git_commit: str = Field(default="", pattern="^([0-9a-f]{7,64})?$")
+    opentelemetry: bool = False
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["auto", "json", "text"] = "auto"
 

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -49,13 +50,19 @@ class RequestLog:
         self._is_text = is_text
 
     def write(self, fields: dict[str, Any]) -> None:
-        """Write one line; the stream is line-buffered, so it is out when this returns."""
+        """Write one line; the stream is line-buffered, so it is out when this returns.
+
+        A line that cannot be written is lost, as it is with `logging`: requests are answered while a disk is full.
+        """
+        with suppress(OSError, ValueError):
+            self._write(self._line_of(fields))
+
+    def _line_of(self, fields: dict[str, Any]) -> str:
         time = datetime.now(UTC)
         if self._is_text:
-            self._write(f"{time:%H:%M:%S}.{time.microsecond // 1000:03} INFO    request{_as_text(fields)}\n")
-            return
+            return f"{time:%H:%M:%S}.{time.microsecond // 1000:03} INFO    request{_as_text(fields)}\n"
         line = {"time": time.isoformat(timespec="milliseconds"), "level": "info", "logger": "requests", **fields}
-        self._write(msgspec.json.encode(line).decode() + "\n")
+        return msgspec.json.encode(line).decode() + "\n"
 
 
 def _as_text(fields: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """A URL -> the engine for it, and what every engine offers."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from src.core.config import Settings
 from src.core.errors import ApiError
@@ -9,6 +9,17 @@ from src.db.queries.statement import Dialect
 
 Row = Sequence[Any]
 Result = TypeVar("Result")
+
+
+class Product(NamedTuple):
+    """The software that keeps the rows."""
+
+    kind: str
+    """`postgresql` or `sqlite`."""
+    version: str | None
+    """Of SQLite in this process, or of the server that was last connected; None before the first connection."""
+    driver: str
+    """Its name and its version."""
 
 
 class Connection(Protocol):
@@ -67,6 +78,12 @@ class Database(Connection, Protocol):
 
     async def close(self) -> None:
         """Finish what was accepted, then let go of every connection."""
+
+    def product(self) -> Product:
+        """What keeps the rows, and in which version."""
+
+    def gauges(self) -> dict[str, float]:
+        """What an operator watches, as it is now, by the name of its metric (`docs/operations.md`)."""
 
     def stream(self, sql: str, arguments: Sequence[object]) -> AsyncGenerator[Sequence[Row], None]:
         """Run a statement that reads, and yield its rows in batches from one snapshot, in constant memory.

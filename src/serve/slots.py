@@ -1,5 +1,6 @@
 """One place for a worker process: it starts one there, and another whenever that one has died."""
 
+import contextlib
 import logging
 import os
 import signal
@@ -10,6 +11,9 @@ from typing import NamedTuple
 
 SHORTEST_DELAY_S = 0.25
 LONGEST_DELAY_S = 5.0
+# What a worker takes as the word to leave because another one has come. The supervisor's own signals reach it too,
+# from a terminal.
+RETIRE = signal.SIGUSR2
 # A worker that lived so long was sound: its death is an accident, and the next one starts at once.
 SOUND_AFTER_S = 10.0
 
@@ -27,21 +31,35 @@ class WorkerCommand(NamedTuple):
     """The ASGI application, as `module:attribute`."""
     root: str
     """The folder from which `src` can be imported; the working directory may be another."""
+    metrics_dir: str
+    """The folder in which the workers leave their figures for each other; empty where none could be made."""
 
-    def start(self) -> subprocess.Popen[bytes]:
-        """Start a fresh interpreter: it shares nothing with this one but the two file descriptors."""
+    def start(self) -> "Worker":
+        """Start a fresh interpreter: it shares nothing with this one but three file descriptors."""
+        news, teller = os.pipe()
+        os.set_blocking(news, False)
+        handed = (self.listener, self.lifeline, teller)
         # With -P, a `src` in the working directory does not win over ours.
-        command = [sys.executable, "-P", "-m", "src.serve.worker", str(self.listener), str(self.lifeline), self.app]
+        command = [sys.executable, "-P", "-m", "src.serve.worker", *map(str, handed), self.app]
         path = os.pathsep.join(filter(None, (self.root, os.environ.get("PYTHONPATH"))))
-        # Ctrl-C reaches every process of the terminal. Only the supervisor shall act on it, so its children
-        # inherit a mask that blocks it.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        environment = os.environ | {"PYTHONPATH": path, "METRICS_DIR": self.metrics_dir}
+        # Ctrl-C and the end of a terminal reach every process there. Only the supervisor shall act on them, so its
+        # children inherit a mask that blocks them.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
         try:
-            return subprocess.Popen(  # noqa: S603 - no word of the command comes from outside
-                command, env=os.environ | {"PYTHONPATH": path}, pass_fds=(self.listener, self.lifeline)
-            )
+            process = subprocess.Popen(command, env=environment, pass_fds=handed)  # noqa: S603 - no word from outside
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            os.close(teller)
+        return Worker(process, news)
+
+
+class Worker(NamedTuple):
+    """A worker process."""
+
+    process: subprocess.Popen[bytes]
+    news: int
+    """The reading end of a pipe into which it writes once it serves."""
 
 
 class WorkerSlot:
@@ -49,8 +67,8 @@ class WorkerSlot:
 
     def __init__(self, number: int, command: WorkerCommand) -> None:
         self.number = number
-        self._command = command
-        self._process: subprocess.Popen[bytes] | None = None
+        self.command = command
+        self._worker: Worker | None = None
         self._started_at = 0.0
         self._starts_at = 0.0
         self._delay_s = 0.0
@@ -65,7 +83,7 @@ class WorkerSlot:
     @property
     def is_alive(self) -> bool:
         """Whether a worker runs here now."""
-        return self._process is not None and self._process.poll() is None
+        return self._worker is not None and self._worker.process.poll() is None
 
     @property
     def waits_s(self) -> float:
@@ -76,25 +94,41 @@ class WorkerSlot:
         """Notice a death, and start a worker if one is due."""
         if self.is_alive:
             return
-        if self._process is not None:
-            self._bury(self._process)
+        if self._worker is not None:
+            self._bury(self._worker)
         if self.waits_s == 0:
-            self._process = self._command.start()
+            self._worker = self.command.start()
             self._started_at = time.monotonic()
 
+    def has_served(self) -> bool:
+        """Whether the worker has said that it serves; it says so once."""
+        if self._worker is not None:
+            with contextlib.suppress(BlockingIOError):
+                self._has_worked = self._has_worked or bool(os.read(self._worker.news, 1))
+        return self._has_worked
+
     def drain(self) -> None:
-        """Ask the worker to finish what it does and to leave."""
-        if self._process is not None:
-            self._process.terminate()
+        """Ask the worker to finish what it does and to leave, as the whole service does."""
+        if self._worker is not None:
+            self._worker.process.terminate()
+
+    def retire(self) -> None:
+        """Ask the worker to finish what it does and to leave, while others serve on."""
+        if self._worker is not None:
+            self._worker.process.send_signal(RETIRE)
 
     def end(self) -> None:
-        """End the worker at once."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        """End the worker at once, if it has not ended."""
+        if self._worker is not None:
+            self._worker.process.kill()
+            self._worker.process.wait()
+            os.close(self._worker.news)
+            self._worker = None
 
-    def _bury(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = None
+    def _bury(self, worker: Worker) -> None:
+        self._worker = None
+        process = worker.process
+        os.close(worker.news)
         lived_s = time.monotonic() - self._started_at
         if process.returncode == os.EX_CONFIG:
             self._has_failed = True

@@ -270,7 +270,8 @@ def _words(name: str) -> str:
     return "_".join(re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+", name)).lower()
 
 
-# What an operator decides about a person; the person neither reads nor writes it.
+# What an operator decides about a person. The person neither reads nor writes it, nor does a service: one that may
+# write users could make an admin of somebody, and be more than its scopes say.
 ABOUT_ACCOUNT = ("role", "disabled", "tokens_valid_after")
 
 users_router = create_crud_router(
@@ -279,7 +280,7 @@ users_router = create_crud_router(
     tags=["users"],
     auto_timestamps=True,
     owner="user_id",
-    hidden={Role.USER: ABOUT_ACCOUNT, Role.RESEARCHER: ("firebase_data",)},
+    hidden={Role.USER: ABOUT_ACCOUNT, Role.SERVICE: ABOUT_ACCOUNT, Role.RESEARCHER: ("firebase_data",)},
 )
 sessions_router = create_crud_router(
     table_name="sessions", prefix="/sessions", tags=["sessions"], auto_timestamps=True, owner="user_id"

@@ -28,7 +28,12 @@ class ExportPlaces:
     """A number of exports that may run at once: each holds a snapshot that the database keeps for it."""
 
     def __init__(self, count: int) -> None:
-        self._free = count
+        self._count = self._free = count
+
+    @property
+    def taken(self) -> int:
+        """How many exports run now."""
+        return self._count - self._free
 
     @contextlib.contextmanager
     def place(self) -> Iterator[None]:

@@ -20,7 +20,7 @@ from src.core.errors import (
     SchemaMismatch,
     ValueRefused,
 )
-from src.db.connection import Result, Work
+from src.db.connection import Product, Result, Work
 from src.db.engines.exports import FIRST_BATCH, TOOK_TOO_LONG, ExportCutOff, ExportPlaces, next_batch
 from src.db.engines.postgresql_pool import Pool, PoolExhausted
 from src.db.queries.rendering import member_prefix
@@ -108,6 +108,7 @@ class PostgresqlDatabase(PostgresqlDialogue):
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._pool: Pool | None = None
+        self._server_version: str | None = None
         self._exports = ExportPlaces(settings.max_exports)
 
     async def open(self) -> None:
@@ -120,7 +121,7 @@ class PostgresqlDatabase(PostgresqlDialogue):
 
     async def _connect_for(self, statement_timeout_s: float) -> Any:
         settings = self._settings
-        return await asyncpg.connect(
+        connection = await asyncpg.connect(
             dsn=settings.url.render_as_string(hide_password=False),
             timeout=settings.connect_timeout_s,
             # The server's own limit comes first; this one is for a server that no longer answers at all.
@@ -132,6 +133,8 @@ class PostgresqlDatabase(PostgresqlDialogue):
                 "statement_timeout": str(round(statement_timeout_s * 1000)),
             },
         )
+        self._server_version = connection.get_settings().server_version
+        return connection
 
     async def close(self) -> None:
         if self._pool is not None:
@@ -168,6 +171,13 @@ class PostgresqlDatabase(PostgresqlDialogue):
                     takes_bulk = False
                 else:
                     raise
+
+    def product(self) -> Product:
+        return Product(DIALECT.name, self._server_version, f"asyncpg {asyncpg.__version__}")
+
+    def gauges(self) -> dict[str, float]:
+        pool = {} if self._pool is None else self._pool.gauges
+        return pool | {"database_exports_running": self._exports.taken}
 
     def _open_pool(self) -> Pool:
         if self._pool is None:

@@ -31,6 +31,16 @@ class Pool:
         self._idle: list[Connection] = []
         self._waiting: deque[asyncio.Future[Connection | None]] = deque()
 
+    @property
+    def gauges(self) -> dict[str, float]:
+        """How many connections there may be, are, and are in use, and how many requests wait for one."""
+        return {
+            "database_pool_size": self._max_size,
+            "database_pool_connections": self._size,
+            "database_pool_in_use": self._size - len(self._idle),
+            "database_pool_waiting": sum(not turn.done() for turn in self._waiting),
+        }
+
     async def fetch(self, sql: str, arguments: Sequence[object]) -> list[Any]:
         """Run one statement on a free connection; all of its rows.
 

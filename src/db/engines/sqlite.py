@@ -1,14 +1,11 @@
 """SQLite through apsw: reads in place, and one writer that commits many requests together."""
 
-import asyncio
 import re
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any, cast
 
 import apsw
@@ -26,10 +23,10 @@ from src.core.errors import (
     ValueRefused,
 )
 from src.core.tables import Kind
-from src.db.connection import Result, Work
+from src.db.connection import Product, Result, Work
 from src.db.engines.exports import ExportCutOff, ExportPlaces
-from src.db.engines.sqlite_export import export
-from src.db.engines.sqlite_reader import OPCODES_BETWEEN_CHECKS, open_reader
+from src.db.engines.sqlite_export import export, log_bytes
+from src.db.engines.sqlite_reader import OPCODES_BETWEEN_CHECKS, ReadersBusy, ReaderThreads, open_reader
 from src.db.engines.sqlite_writer import Writer, WriterBusy, in_savepoint
 from src.db.queries.documents import sqlite_path, sqlite_paths
 from src.db.queries.statement import Dialect, Encoder, Form, like_pattern
@@ -37,7 +34,6 @@ from src.db.queries.statement import Dialect, Encoder, Form, like_pattern
 # A read by key takes 7 µs in place and 150 µs through a thread. What takes longer than the budget is
 # interrupted and runs again on a thread, so that it does not hold up every other request.
 IN_PLACE_BUDGET_S = 0.003
-READER_THREADS = 4
 
 
 def _timestamp_text(value: datetime) -> str:
@@ -98,10 +94,6 @@ DIALECT = Dialect(
 )
 
 
-class ReadersBusy(Exception):
-    """No thread became free in time."""
-
-
 class SqliteDialogue:
     """What a database and a transaction of it have in common."""
 
@@ -129,10 +121,8 @@ class SqliteDatabase(SqliteDialogue):
         self._path = Path(settings.url.database or "")
         self._in_place: apsw.Connection | None = None
         self._deadline = 0.0
-        self._readers: SimpleQueue[apsw.Connection] = SimpleQueue()
-        self._threads = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="sqlite-reader")
+        self._readers = ReaderThreads(settings)
         self._writer: Writer | None = None
-        self._free_readers = asyncio.Semaphore(READER_THREADS)
         self._exports = ExportPlaces(settings.max_exports)
 
     async def open(self) -> None:
@@ -141,22 +131,15 @@ class SqliteDatabase(SqliteDialogue):
         self._in_place = open_reader(self._path)
         self._in_place.set_busy_timeout(0)
         self._in_place.set_progress_handler(self._is_past_deadline, OPCODES_BETWEEN_CHECKS)
-        for _ in range(READER_THREADS):
-            self._readers.put(open_reader(self._path))
+        self._readers.open(self._path)
 
     async def close(self) -> None:
         if self._writer is not None:
             await self._writer.close()
-        self._threads.shutdown(wait=True)
-        for connection in self._connections():
-            connection.close()
-        self._in_place = None
-
-    def _connections(self) -> Iterator[apsw.Connection]:
+        self._readers.close()
         if self._in_place is not None:
-            yield self._in_place
-        while not self._readers.empty():
-            yield self._readers.get()
+            self._in_place.close()
+        self._in_place = None
 
     def _is_past_deadline(self) -> bool:
         return time.perf_counter() > self._deadline
@@ -171,31 +154,22 @@ class SqliteDatabase(SqliteDialogue):
             return await self.fetch_long(sql, arguments)
 
     async def fetch_long(self, sql: str, arguments: Sequence[object]) -> Sequence[Any]:
-        try:
-            async with asyncio.timeout(self._settings.pool_wait_s):
-                await self._free_readers.acquire()
-        except TimeoutError:
-            raise ReadersBusy from None
-        try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, self._fetch_on_thread, sql, arguments)
-        finally:
-            self._free_readers.release()
+        return await self._readers.fetch(sql, arguments)
+
+    def product(self) -> Product:
+        return Product(DIALECT.name, apsw.sqlite_lib_version(), f"apsw {apsw.apsw_version()}")
+
+    def gauges(self) -> dict[str, float]:
+        return self._readers.gauges | {
+            "database_exports_running": self._exports.taken,
+            "sqlite_writer_waiting": self._writer.waiting if self._writer else 0,
+            "sqlite_wal_bytes": log_bytes(self._path),
+        }
 
     async def stream(self, sql: str, arguments: Sequence[object]) -> AsyncGenerator[Sequence[Any], None]:
         with self._exports.place():
             async for rows in export(self._path, self._settings, sql, arguments):
                 yield rows
-
-    def _fetch_on_thread(self, sql: str, arguments: Sequence[object]) -> Sequence[Any]:
-        deadline = time.perf_counter() + self._settings.statement_timeout_s
-        connection = self._readers.get()
-        try:
-            connection.set_progress_handler(lambda: time.perf_counter() > deadline, OPCODES_BETWEEN_CHECKS)
-            return connection.execute(sql, arguments).fetchall()
-        finally:
-            connection.set_progress_handler(None)
-            self._readers.put(connection)
 
     async def write(self, sql: str, arguments: Sequence[object]) -> Sequence[Any]:
         return await self._run(lambda connection: connection.execute(sql, arguments).fetchall())

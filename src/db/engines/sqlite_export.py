@@ -101,7 +101,7 @@ class _Reader:
         """Note the limit that is passed, if one is."""
         if time.monotonic() > self._deadline:
             self.reason = TOOK_TOO_LONG
-        elif self._log_bytes() > self._settings.export_wal_limit_bytes:
+        elif log_bytes(self._path) > self._settings.export_wal_limit_bytes:
             self.reason = LOG_GREW
 
     def stop(self) -> None:
@@ -116,7 +116,7 @@ class _Reader:
                 return
             if self._cursor is not None:
                 self._cursor.close(True)
-            if self._log_bytes() > self._settings.sqlite_wal_limit_bytes:
+            if log_bytes(self._path) > self._settings.sqlite_wal_limit_bytes:
                 self._shorten_log(self._connection)
             self._connection.close(True)
             self._connection = None
@@ -130,8 +130,10 @@ class _Reader:
     def _is_at_end(self) -> bool:
         return self._is_stopped or time.monotonic() > self._deadline
 
-    def _log_bytes(self) -> int:
-        try:
-            return os.stat(f"{self._path}-wal").st_size  # noqa: PTH116  a suffix, not a path's part
-        except FileNotFoundError:
-            return 0
+
+def log_bytes(path: Path) -> int:
+    """The size of a database's write-ahead log."""
+    try:
+        return os.stat(f"{path}-wal").st_size  # noqa: PTH116  a suffix, not a path's part
+    except FileNotFoundError:
+        return 0

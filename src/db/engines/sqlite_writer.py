@@ -107,6 +107,11 @@ class Writer:
         finally:
             impatience.cancel()
 
+    @property
+    def waiting(self) -> int:
+        """How many writes wait for the next group; those that were given up too, until it is their turn."""
+        return self._waiting.qsize()
+
     @staticmethod
     def _give_up(unit: Unit) -> None:
         if unit.claim():

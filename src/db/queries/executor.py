@@ -48,8 +48,12 @@ async def count_rows(db: Connection, reach: Reach, conditions: tuple[Condition, 
 
 
 async def estimate_rows(db: Connection, reach: Reach, conditions: tuple[Condition, ...]) -> int | None:
-    """How many rows the database's planner expects to pass every filter; None where it has no such number."""
-    if not db.dialect.explain:
+    """How many rows the database's planner expects to pass every filter; None where it has no such number.
+
+    Nor is there one for those who reach only their own rows: the planner reckons with what the rows of everybody hold,
+    and would tell how common a value is among them.
+    """
+    if reach.is_owned or not db.dialect.explain:
         return None
     sql, arguments = builder.select_keys(reach, conditions).compile(db.dialect)
     with _translating(db):
