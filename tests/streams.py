@@ -21,8 +21,12 @@ class Event(NamedTuple):
     row: dict[str, Any]
 
 
-class Refused(AssertionError):
+class Refused(Exception):
     """A stream that was answered by something else."""
+
+    def __init__(self, status: str, body: bytes) -> None:
+        super().__init__(status, body)
+        self.is_temporary = " 503 " in status
 
 
 class Listening:

@@ -1,12 +1,21 @@
 """Watching: new rows as server-sent events, each once, in the order of their commits, to whoever may read them."""
 
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 
 from src.core.values import new_uuid
-from tests.streams import Listening
+from src.main import create_app
+from tests.databases import is_sqlite, run_sql
+from tests.server import serving, settings_for
+from tests.streams import STREAM, Listening
 
 
 def event(**more: Any) -> dict[str, Any]:
@@ -33,10 +42,6 @@ def test_new_rows_arrive_as_they_are_read(client: httpx.Client) -> None:
         assert "no-cache" in headers["cache-control"]
         assert headers["x-accel-buffering"] == "no"
         assert "content-encoding" not in headers
-
-
-def many(client: httpx.Client, rows: list[dict[str, Any]]) -> None:
-    assert client.post("/events", json=rows).status_code == 201
 
 
 WAYS = {
@@ -124,3 +129,255 @@ def test_what_inserts_nothing_is_not_seen(client: httpx.Client, what: str) -> No
         last = post(client)
         stream.wait_for_events(1)
         assert stream.keys == [last["event_id"]]
+
+
+FILTERS = [
+    ("user_id=ada", [0, 2]),
+    ("event_type_in=tap,open", [0, 1, 2]),
+    ("event_data.count_gte=2", [1, 3]),
+    ("or=(user_id.eq.ben,event_type.eq.open)", [1, 2]),
+    ("user_id=ada&event_type=open", [2]),
+    ("user_id=eve", []),
+    ("log_level_isnull=false", []),
+]
+
+
+@pytest.mark.parametrize(("query", "places"), FILTERS)
+def test_filters_are_those_of_lists(client: httpx.Client, query: str, places: list[int]) -> None:
+    with Listening(client) as everything, Listening(client, f"?{query}") as stream:
+        rows = [
+            post(client, user_id="ada", event_data={"count": 1}),
+            post(client, user_id="ben", event_data={"count": 2}),
+            post(client, user_id="ada", event_type="open"),
+            post(client, event_type="close", event_data={"count": 3}),
+        ]
+        last_id = everything.wait_for_events(4)[-1].id
+        stream.wait_for_events(len(places))
+        assert [each.row for each in stream.events] == [rows[place] for place in places]
+    # A replay finds the same.
+    with Listening(client, f"?{query}", last_id=last_id - 4) as stream:
+        stream.wait_for_events(len(places))
+        assert [each.row for each in stream.events] == [rows[place] for place in places]
+
+
+def test_a_stream_goes_on_after_any_id(client: httpx.Client) -> None:
+    with Listening(client) as stream:
+        rows = client.post("/events", json=[event() for _ in range(450)]).json()
+        rows += [post(client) for _ in range(3)]
+        events = stream.wait_for_events(453)
+        assert [each.row for each in events] == rows
+    for place in (0, 1, 199, 200, 449, 450, 452, 453):
+        last_id = events[place].id if place < 453 else events[-1].id
+        expected = events[place + 1 :]
+        with Listening(client, last_id=last_id) as stream:
+            assert stream.wait_for_events(len(expected)) == expected
+        with Listening(client, f"?last_event_id={last_id}") as stream:
+            assert stream.wait_for_events(len(expected)) == expected
+
+
+def test_the_first_block_says_where_a_client_would_go_on(client: httpx.Client) -> None:
+    post(client)
+    with Listening(client) as stream:
+        place = stream.last_id
+    row = post(client)
+    with Listening(client, last_id=place) as stream:
+        assert [each.row for each in stream.wait_for_events(1)] == [row]
+
+
+def test_the_header_comes_before_the_parameter(client: httpx.Client) -> None:
+    with Listening(client) as stream:
+        rows = [post(client) for _ in range(3)]
+        events = stream.wait_for_events(3)
+    # A browser that comes again sends the header to the same address.
+    with Listening(client, f"?last_event_id={events[0].id}", last_id=events[1].id) as stream:
+        assert [each.row for each in stream.wait_for_events(1)] == rows[2:]
+
+
+def test_a_deleted_row_is_skipped(client: httpx.Client) -> None:
+    with Listening(client) as stream:
+        rows = [post(client) for _ in range(3)]
+        events = stream.wait_for_events(3)
+    assert client.delete(f"/events/{rows[1]['event_id']}").status_code == 204
+    with Listening(client, last_id=events[0].id - 1) as stream:
+        assert [each.id for each in stream.wait_for_events(2)] == [events[0].id, events[2].id]
+
+
+BAD_IDS = ["x", "-1", "1.5", "1 2", "9" * 19, "%F0%9F", "0x10"]
+
+
+@pytest.mark.parametrize("text", BAD_IDS)
+def test_an_id_that_is_none_is_refused(idle_client: httpx.Client, text: str) -> None:
+    answers = [
+        idle_client.get(STREAM, headers={"Last-Event-ID": text}),
+        idle_client.get(f"{STREAM}?last_event_id={text}"),
+    ]
+    assert [answer.status_code for answer in answers] == [400, 400]
+    assert "Last-Event-ID" in answers[0].json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "query", ["page=1", "size=5", "sort=ts", "fields=ts", "format=ndjson", "users=ada", "ts_gte=x"]
+)
+def test_what_a_stream_does_not_take_is_refused(idle_client: httpx.Client, query: str) -> None:
+    assert idle_client.get(f"{STREAM}?{query}").status_code == 400
+
+
+def test_an_id_that_was_never_given_is_refused(client: httpx.Client) -> None:
+    post(client)
+    with Listening(client) as stream:
+        place = stream.last_id
+    answer = client.get(STREAM, headers={"Last-Event-ID": str(place + 1)})
+    assert answer.status_code == 400
+    assert f"the last one is {place}" in answer.json()["detail"]
+
+
+def test_what_is_kept_no_longer_is_refused_and_the_rest_goes_on(
+    migrated_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("src.api.watch.IDLE_S", 0.05)
+    monkeypatch.setattr("src.api.watch.FORGET_EVERY_S", 0.05)
+    with serving(create_app(settings_for(migrated_url, stream_retention_h=1))) as client:
+        with Listening(client) as stream:
+            start = stream.last_id
+            for _ in range(4):
+                post(client)
+            events = stream.wait_for_events(4)
+            old = "2020-01-01T00:00:00+00:00"
+            run_sql(migrated_url, f"UPDATE changes SET created_at = '{old}' WHERE position < {events[2].id}")
+            count = "SELECT count(*) FROM changes"
+            stream.wait_for(lambda: run_sql(migrated_url, count)[0][0] == 2)
+            post(client)
+            stream.wait_for_events(5)
+        answer = client.get(STREAM, headers={"Last-Event-ID": str(start)})
+        assert answer.status_code == 400
+        assert f"the oldest that is kept is {events[2].id}" in answer.json()["detail"]
+        with Listening(client, last_id=events[1].id) as stream:
+            assert [each.id for each in stream.wait_for_events(3)] == [events[1].id + number for number in (1, 2, 3)]
+        run_sql(migrated_url, f"UPDATE changes SET created_at = '{old}'")
+        stream.wait_for(lambda: run_sql(migrated_url, count)[0][0] == 0)
+        assert client.get(STREAM, headers={"Last-Event-ID": str(events[3].id)}).status_code == 400
+        with Listening(client, last_id=events[3].id + 1) as stream:
+            post(client)
+            assert stream.wait_for_events(1)[0].id == events[3].id + 2
+
+
+def test_rows_are_numbered_that_nobody_watches(client: httpx.Client, migrated_url: str) -> None:
+    for _ in range(3):
+        post(client)
+    with Listening(client) as stream:
+        assert run_sql(migrated_url, "SELECT position FROM changes ORDER BY position") == [(1,), (2,), (3,)]
+        assert stream.last_id == 3
+
+
+def test_an_idle_stream_says_that_it_lives(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("src.api.stream.KEEP_ALIVE_S", 0.1)
+    with Listening(client, "?user_id=nobody") as stream:
+        stream.wait_for(lambda: stream.comments >= 3)
+        place = stream.last_id
+        post(client)
+        # What it has not seen because of its filters it need not look through again.
+        stream.wait_for(lambda: stream.last_id == place + 1)
+        assert stream.events == []
+
+
+def test_head_has_no_body_and_leaves_nobody_behind(client: httpx.Client) -> None:
+    for _ in range(3):
+        answer = client.head(STREAM)
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] == "text/event-stream"
+        assert answer.content == b""
+    assert client.post(STREAM).status_code == 405
+
+
+def test_a_stream_is_no_part_of_a_batch(client: httpx.Client) -> None:
+    answer = client.post("/batch", json={"requests": [{"method": "GET", "url": STREAM}]})
+    assert answer.status_code == 400
+    assert "a stream is no part of a batch" in answer.json()["detail"]
+
+
+def test_more_streams_than_the_limit_are_told_to_wait(migrated_url: str) -> None:
+    with serving(create_app(settings_for(migrated_url, max_streams=1))) as client:
+        with Listening(client) as stream:
+            answer = client.get(STREAM)
+            assert answer.status_code == 503
+            assert answer.headers["retry-after"]
+        # The place of one who has gone is free, without waiting for the next sign of life.
+        stream.wait_for(lambda: client.head(STREAM).status_code == 200, timeout_s=5)
+
+
+def test_a_listener_that_takes_nothing_is_cut_off_and_goes_on_without_loss(migrated_url: str) -> None:
+    with serving(create_app(settings_for(migrated_url, export_stall_s=1, max_streams=2))) as client:
+        text = "x" * 50_000
+        with Listening(client) as quick, Listening(client) as slow:
+            slow.is_reading.clear()
+            for _ in range(30):
+                rows = [event(event_data={"text": text}) for _ in range(20)]
+                assert client.post("/events", json=rows, headers={"Prefer": "return=minimal"}).status_code == 201
+            events = quick.wait_for_events(600)
+            slow.wait_for(lambda: client.head(STREAM).status_code == 200)
+            slow.is_reading.set()
+            slow.wait_for_the_end()
+            assert slow.was_cut_off
+            seen = slow.events
+            assert len(seen) < 600
+        with Listening(client, last_id=slow.last_id) as resumed:
+            resumed.wait_for_events(600 - len(seen))
+            assert [each.id for each in seen + resumed.events] == [each.id for each in events]
+
+
+@contextmanager
+def held_open(url: str, key: str) -> Iterator[None]:
+    """Hold a transaction open that has inserted an event, and noted it an hour ago; it commits at the end."""
+    has_inserted, is_over = threading.Event(), threading.Event()
+
+    async def hold() -> None:
+        connection: Any = await asyncpg.connect(url)
+        async with connection.transaction():
+            await connection.execute(
+                "INSERT INTO event_log (event_id, event_type, ts, created_at, updated_at) "
+                "VALUES ($1, 'late', now(), now(), now())",
+                key,
+            )
+            early = f"{round((time.time() - 3600) * 1000):012x}"
+            await connection.execute(
+                "INSERT INTO changes (change_id, table_name, count, row_keys, created_at) "
+                "VALUES ($1, 'event_log', 1, $2, now())",
+                f"{early[:8]}-{early[8:]}-7000-8000-{key[-12:]}",
+                f'{{"keys": ["{key}"]}}',
+            )
+            has_inserted.set()
+            await asyncio.to_thread(is_over.wait)
+        await connection.close()
+
+    thread = threading.Thread(target=lambda: asyncio.run(hold()))
+    thread.start()
+    assert has_inserted.wait(10)
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def test_a_change_that_commits_late_comes_late(client: httpx.Client, migrated_url: str) -> None:
+    """Its row was inserted first; nobody who has seen the others may have missed it."""
+    if is_sqlite(migrated_url):
+        pytest.skip("SQLite has one writer at a time, so nothing is committed out of order")
+    with Listening(client) as stream:
+        late = new_uuid()
+        with held_open(migrated_url, late):
+            first = [post(client)["event_id"] for _ in range(3)]
+            stream.wait_for_events(3)
+            assert stream.keys == first
+            # Whoever comes now starts before the late one, too.
+            with Listening(client) as other:
+                place = other.last_id
+        stream.wait_for_events(4)
+        last = post(client)["event_id"]
+        events = stream.wait_for_events(5)
+        assert stream.keys == [*first, late, last]
+        ids = [each.id for each in events]
+        assert ids == sorted(set(ids))
+    with Listening(client, last_id=place) as stream:
+        stream.wait_for_events(2)
+        assert stream.keys == [late, last]

@@ -9,20 +9,18 @@ One that is given more than it takes stands behind again. So nobody holds more t
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from time import time
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from src.api.dependencies import MODEL_MAP
+from src.api.listeners import Event, Listener, Piece, Sighting, text_of, write_event
 from src.core.config import Settings
 from src.core.errors import ApiError, ShuttingDown, Unavailable
-from src.core.tables import Reach
 from src.db.connection import Database
 from src.db.feeds import Feed, FeedTables, NumberedKey
 from src.db.queries import builder
 from src.db.queries.executor import fetch_rows
-from src.db.queries.query import Condition, Filter
 from src.models import changes, feeds
 
 POLL_S = 0.05
@@ -30,7 +28,6 @@ POLL_S = 0.05
 RETRY_S = 1.0
 # After so many new rows at once the next look comes without a pause.
 MANY_ROWS = 100
-MAX_WAITING_BYTES = 64 * 1024
 # How many listeners of a table may read for themselves at the same moment: requests need connections too.
 READING_AT_ONCE = 3
 # How often rows are numbered that nobody watches, and how often changes are forgotten.
@@ -40,96 +37,6 @@ FORGET_EVERY_S = 600.0
 Result = TypeVar("Result")
 
 log = logging.getLogger("watch")
-
-
-class Sighting(NamedTuple):
-    """What a listener sees of a table's new rows. Those with an equal one are told the same."""
-
-    reach: Reach
-    filters: tuple[Condition, ...]
-
-    @property
-    def only_owner(self) -> str | None:
-        """Whose rows alone can be among them, as far as that is plain."""
-        table, person = self.reach
-        if self.reach.is_owned:
-            return person
-        for each in self.filters:
-            if isinstance(each, Filter) and each.target == (table.owner, ()) and each.operator == "eq":
-                return str(each.value)
-        return None
-
-
-class Event(NamedTuple):
-    """A new row as a client is told of it."""
-
-    number: int
-    text: bytes
-
-
-class Piece(NamedTuple):
-    """What a client is sent at once."""
-
-    text: bytes
-    rows: int
-
-
-class Listener:
-    """One client that watches a table."""
-
-    __slots__ = ("_pieces", "_waiting_bytes", "_woken", "has_ended", "is_at_end", "number", "sighting")
-
-    def __init__(self, sighting: Sighting, number: int) -> None:
-        self.sighting = sighting
-        self.number = number
-        """The number of the first row of which it was not told."""
-        self.is_at_end = False
-        """Whether the reader tells it."""
-        self.has_ended = False
-        self._pieces: deque[Piece] = deque()
-        self._waiting_bytes = 0
-        self._woken = asyncio.Event()
-
-    def give(self, end: int, events: Sequence[Event], text: bytes) -> bool:
-        """Take what there is of the rows before number `end`; False where it has no room for that.
-
-        `text` is that of all events.
-        """
-        if events and events[0].number < self.number:
-            events = [event for event in events if event.number >= self.number]
-            text = text_of(events)
-        if events:
-            if self._pieces and self._waiting_bytes + len(text) > MAX_WAITING_BYTES:
-                return False
-            self._pieces.append(Piece(text, len(events)))
-            self._waiting_bytes += len(text)
-            self._woken.set()
-        self.number = max(self.number, end)
-        return True
-
-    def take(self) -> Piece | None:
-        """The next piece that waits."""
-        if not self._pieces:
-            return None
-        piece = self._pieces.popleft()
-        self._waiting_bytes -= len(piece.text)
-        return piece
-
-    async def wait(self, seconds: float) -> bool:
-        """Wait until there is something to take or the end has come; False when neither was in so many seconds."""
-        self._woken.clear()
-        if self._pieces or self.has_ended:
-            return True
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._woken.wait()
-        except TimeoutError:
-            return False
-
-    def end(self) -> None:
-        """Tell it nothing more."""
-        self.has_ended = True
-        self._woken.set()
 
 
 class Watch:
@@ -323,8 +230,8 @@ class Watches:
             try:
                 for watch in self._watches.values():
                     await watch.feed.number_all(self._db)
-                    while is_due and await watch.feed.forget(self._db, time() - self._kept_s):
-                        await asyncio.sleep(POLL_S)
+                    if is_due:
+                        await self._forget(watch)
             except Unavailable:
                 continue
             except Exception:
@@ -332,15 +239,9 @@ class Watches:
             if is_due:
                 forgets_at = time() + FORGET_EVERY_S
 
-
-def write_event(number: int, row: str) -> bytes:
-    """A new row as a server-sent event."""
-    if "\n" in row or "\r" in row:
-        # A document that somebody else wrote may have line feeds between its tokens.
-        row = row.replace("\n", " ").replace("\r", " ")
-    return f"id: {number}\nevent: insert\ndata: {row}\n\n".encode()
-
-
-def text_of(events: Iterable[Event]) -> bytes:
-    """Events as they are sent one after the other."""
-    return b"".join([text for _, text in events])
+    async def _forget(self, watch: Watch) -> None:
+        """Forget what is too old, a little at a time."""
+        before_s = time() - self._kept_s
+        is_done = False
+        while not is_done:
+            is_done = not await watch.feed.forget(self._db, before_s)
