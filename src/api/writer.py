@@ -20,9 +20,9 @@ from src.db.queries.executor import (
     count_referring_rows,
     fetch_row,
     find_missing_references,
-    write_each,
     write_row,
     write_rows,
+    write_rows_apart,
 )
 from src.db.queries.statement import Statement
 from src.db.queries.writes import OnConflict
@@ -170,7 +170,7 @@ class Writer:
         for group in _alike([Checked(values, ()) for values in rows], by_names=False):
             columns = (*group[0].values, *stamps)
             values = [(*row.values.values(), *stamps.values()) for row in group]
-            outcomes += await write_each(db, builder.insert_rows(self.reach, columns, values, OnConflict.IGNORE))
+            outcomes += await write_rows_apart(db, builder.insert_rows(self.reach, columns, values, OnConflict.IGNORE))
         return outcomes
 
     async def find_erased(self, db: Connection, rows: Iterable[Values]) -> set[str]:

@@ -1,6 +1,6 @@
 """A URL -> the engine for it, and what every engine offers."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from src.core.config import Settings
@@ -35,9 +35,6 @@ class Connection(Protocol):
     """Whether many rows are to go in one statement, if the dialect has one for them. Where that would not tell which
     row was refused, the work runs again on a connection without it."""
 
-    takes_rows: bool
-    """Whether many rows are to go by `write_rows`, where they do not go in one statement."""
-
     async def fetch(self, sql: str, arguments: Sequence[object]) -> Sequence[Row]:
         """Run a statement that reads; all of its rows."""
 
@@ -53,8 +50,11 @@ class Connection(Protocol):
     async def change(self, sql: str, arguments: Sequence[object]) -> int:
         """Run one statement that writes and returns nothing; the number of rows that it wrote."""
 
-    async def write_rows(self, sql: str, rows: Sequence[Sequence[object]]) -> Sequence[Row]:
-        """Run one statement that writes for each of many rows of arguments, all or none; the rows that they return."""
+    async def write_each(self, sql: str, rows: Iterable[Sequence[object]]) -> bool:
+        """Run one statement for each of many rows; whether each wrote one. If not, or on an error, none is written.
+
+        Only in a transaction, and nothing is done where that is not faster than one by one.
+        """
 
     async def transact(
         self, work: "Callable[[Connection], Awaitable[Result]]", time_limit_s: float | None = None

@@ -11,7 +11,7 @@ from src.api.deliveries.given_events import GivenEvent, Unreadable
 from src.api.deliveries.ledger import find_receipts
 from src.api.deliveries.ranges import Received
 from src.api.given_rows import Given
-from src.api.http import Request, shortened
+from src.api.http import Request
 from src.api.writer import Writer
 from src.auth.tombstones import ERASED
 from src.core.errors import ApiError, InvalidRequest, ReferenceBroken
@@ -20,6 +20,8 @@ from src.db.connection import Connection
 from src.db.queries import builder
 from src.db.queries.executor import fetch_rows
 
+# As much of a client's text as an answer may repeat.
+MAX_LABEL_LENGTH = 100
 NOT_YOURS = "must be your own: a row is delivered by its owner"
 TAKEN = "is the key of another row"
 OTHER_CONTENT = "is stored already, with other content; what is stored stays"
@@ -155,7 +157,7 @@ class _Sorting:
     def _label(self, index: int, event: GivenEvent) -> str:
         key = event.value.get(self._writer.table.key) if _is_object(event) else None  # type: ignore[union-attr]
         # An id that could be an index, or that stands there twice, would be misread.
-        if not isinstance(key, str) or not key or key.isdecimal() or key in self._taken or shortened(key) != key:
+        if not isinstance(key, str) or not key or key.isdecimal() or key in self._taken or not _is_label(key):
             return str(index)
         self._taken.add(key)
         return key
@@ -173,6 +175,10 @@ class _Sorting:
         device = values.get(self._delivery.device)
         if isinstance(device, str) and values.get(self._delivery.seq) is not None:
             self.devices.add(device)
+
+
+def _is_label(key: str) -> bool:
+    return len(key) <= MAX_LABEL_LENGTH and key.isprintable()
 
 
 def _is_object(event: GivenEvent) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import asyncpg
@@ -76,7 +76,6 @@ class PostgresqlDialogue:
     """What a database and a transaction of it have in common."""
 
     dialect = DIALECT
-    takes_rows = False
     driver_errors: tuple[type[BaseException], ...] = (
         asyncpg.PostgresError,
         asyncpg.InterfaceError,
@@ -87,6 +86,9 @@ class PostgresqlDialogue:
         PoolExhausted,
         ExportCutOff,
     )
+
+    async def write_each(self, sql: str, rows: Iterable[Sequence[object]]) -> bool:
+        return False
 
     def translate(self, error: BaseException) -> ApiError | None:
         if isinstance(error, asyncpg.PostgresError):
@@ -150,9 +152,6 @@ class PostgresqlDatabase(PostgresqlDialogue):
 
     async def change(self, sql: str, arguments: Sequence[object]) -> int:
         return await self.transact(lambda transaction: transaction.change(sql, arguments))
-
-    async def write_rows(self, sql: str, rows: Sequence[Sequence[object]]) -> Sequence[Any]:
-        raise NotImplementedError("many rows go in one statement")
 
     async def transact(self, work: Work[Result], time_limit_s: float | None = None) -> Result:
         takes_bulk = True
@@ -248,9 +247,6 @@ class PostgresqlTransaction(PostgresqlDialogue):
 
     async def change(self, sql: str, arguments: Sequence[object]) -> int:
         return _number_of_rows(await self._apart(self._connection.execute, sql, arguments))
-
-    async def write_rows(self, sql: str, rows: Sequence[Sequence[object]]) -> Sequence[Any]:
-        raise NotImplementedError("many rows go in one statement")
 
     async def transact(self, work: Work[Result], time_limit_s: float | None = None) -> Result:
         return await work(self)

@@ -2,9 +2,10 @@
 
 import re
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -36,6 +37,8 @@ from src.db.queries.statement import Dialect, Encoder, Form, like_pattern
 IN_PLACE_BUDGET_S = 0.003
 
 
+# Most rows of a delivery have some instants in common.
+@lru_cache(1024)
 def _timestamp_text(value: datetime) -> str:
     """An instant as PostgreSQL writes it in UTC, zeros at the end cut; this form sorts correctly as text."""
     text = value.astimezone(UTC).isoformat()
@@ -94,6 +97,10 @@ DIALECT = Dialect(
 )
 
 
+class NotAllWritten(Exception):
+    """A statement for many rows left some as they were."""
+
+
 class SqliteDialogue:
     """What a database and a transaction of it have in common."""
 
@@ -108,7 +115,9 @@ class SqliteDialogue:
         UnicodeError,
     )
     takes_bulk = False
-    takes_rows = False
+
+    async def write_each(self, sql: str, rows: Iterable[Sequence[object]]) -> bool:
+        return False
 
     def translate(self, error: BaseException) -> ApiError | None:
         return next((translate(error) for type_, translate in TRANSLATIONS.items() if isinstance(error, type_)), None)
@@ -178,9 +187,6 @@ class SqliteDatabase(SqliteDialogue):
     async def change(self, sql: str, arguments: Sequence[object]) -> int:
         return await self._run(lambda connection: _change(connection, sql, arguments))
 
-    async def write_rows(self, sql: str, rows: Sequence[Sequence[object]]) -> Sequence[Any]:
-        return await self.transact(lambda transaction: transaction.write_rows(sql, rows))
-
     async def transact(self, work: Work[Result], time_limit_s: float | None = None) -> Result:
         # The work runs on the writer's thread, where nothing that it asks for has to be waited for.
         return await self._run(
@@ -197,8 +203,6 @@ class SqliteDatabase(SqliteDialogue):
 class SqliteTransaction(SqliteDialogue):
     """A transaction on the writing connection, as work sees it that runs on the writer's thread."""
 
-    takes_rows = True
-
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
 
@@ -211,8 +215,12 @@ class SqliteTransaction(SqliteDialogue):
     async def change(self, sql: str, arguments: Sequence[object]) -> int:
         return _change(self._connection, sql, arguments)
 
-    async def write_rows(self, sql: str, rows: Sequence[Sequence[object]]) -> Sequence[Any]:
-        return in_savepoint(self._connection, lambda connection: connection.executemany(sql, rows).fetchall())
+    async def write_each(self, sql: str, rows: Iterable[Sequence[object]]) -> bool:
+        try:
+            in_savepoint(self._connection, lambda connection: _write_each(connection, sql, rows), "each")
+        except NotAllWritten:
+            return False
+        return True
 
     async def transact(self, work: Work[Result], time_limit_s: float | None = None) -> Result:
         return await work(self)
@@ -221,6 +229,14 @@ class SqliteTransaction(SqliteDialogue):
 def _change(connection: apsw.Connection, sql: str, arguments: Sequence[object]) -> int:
     connection.execute(sql, arguments).fetchall()
     return connection.changes()
+
+
+def _write_each(connection: apsw.Connection, sql: str, rows: Iterable[Sequence[object]]) -> None:
+    given = list(rows)
+    before = connection.total_changes()
+    connection.executemany(sql, given).fetchall()
+    if connection.total_changes() - before != len(given):
+        raise NotAllWritten
 
 
 def run_through(work: Awaitable[Result]) -> Result:

@@ -203,18 +203,18 @@ class Writer:
             fcntl.flock(self._turn_fd, fcntl.LOCK_UN)
 
 
-def in_savepoint(connection: apsw.Connection, work: Callable[[apsw.Connection], Result]) -> Result:
+def in_savepoint(connection: apsw.Connection, work: Callable[[apsw.Connection], Result], name: str = "unit") -> Result:
     """Run several statements of which, when one fails, none is to stay."""
-    connection.execute("SAVEPOINT unit")
+    connection.execute(f"SAVEPOINT {name}")
     try:
         result = work(connection)
     except BaseException:
         # Some errors take the whole transaction with them.
         if connection.in_transaction:
-            connection.execute("ROLLBACK TO unit")
-            connection.execute("RELEASE unit")
+            connection.execute(f"ROLLBACK TO {name}")
+            connection.execute(f"RELEASE {name}")
         raise
-    connection.execute("RELEASE unit")
+    connection.execute(f"RELEASE {name}")
     return result
 
 

@@ -84,8 +84,8 @@ async def write_rows(db: Connection, statement: ManyStatement) -> list[Any]:
     Raises:
         ApiError: a row was refused; `error.row` is its place, counted from 0.
     """
-    if (keys := await _write_at_once(db, statement)) is not None:
-        return keys
+    if (written := await _write_at_once(db, statement)) is not None:
+        return written
     keys = []
     for row, one in enumerate(statement.one_by_one()):
         try:
@@ -96,30 +96,35 @@ async def write_rows(db: Connection, statement: ManyStatement) -> list[Any]:
     return keys
 
 
-async def write_each(db: Connection, statement: ManyStatement) -> list[Any]:
-    """The same, but a row that is refused harms no other: its error stands in the place of its key."""
-    if (keys := await _write_at_once(db, statement)) is not None:
-        return keys
-    outcomes: list[Any] = []
-    for row, one in enumerate(statement.one_by_one()):
-        try:
-            outcomes.append(await _write_one(db, one, statement.key_of(row)))
-        except REFUSALS as error:
-            outcomes.append(error)
-    return outcomes
+async def write_rows_apart(db: Connection, statement: ManyStatement) -> list[Any]:
+    """Write many rows, of which each stands for itself.
+
+    Per row its key, None where it was ignored because a row with its key exists, or the error that refused it.
+    """
+    if (written := await _write_at_once(db, statement)) is not None:
+        return written
+    return [await _try_one(db, one, statement.key_of(row)) for row, one in enumerate(statement.one_by_one())]
 
 
 async def _write_at_once(db: Connection, statement: ManyStatement) -> list[Any] | None:
-    """Write all rows in one go; None where they have to go one by one, for one is refused."""
+    """Write all rows, and per row its key; None, and none is written, where they have to go one by one."""
     if db.takes_bulk:
         return statement.keys_of(await _run(db, db.write, statement.in_bulk()))
-    if not db.takes_rows:
+    if statement.key_place is None:
         return None
     try:
         with _translating(db):
-            return statement.keys_of(await db.write_rows(*statement.each_of_rows(db.dialect)))
+            is_written = await db.write_each(*statement.for_each(db.dialect))
     except REFUSALS:
         return None
+    return [statement.key_of(row) for row in range(len(statement.rows))] if is_written else None
+
+
+async def _try_one(db: Connection, statement: Statement, key: object) -> object:
+    try:
+        return await _write_one(db, statement, key)
+    except REFUSALS as error:
+        return error
 
 
 async def _write_one(db: Connection, statement: Statement, key: object) -> object:

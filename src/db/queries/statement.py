@@ -108,6 +108,13 @@ class Shape(Hashable, Protocol):
         """Build the statement; it takes one placeholder for each of its values, in their order."""
 
 
+class BulkShape(Shape, Protocol):
+    """A shape of many rows."""
+
+    def with_alike(self, alike: tuple[bool, ...]) -> Shape:
+        """The same for rows that have columns with one value for all of them."""
+
+
 class Statement(NamedTuple):
     """A shape and its values, in the order in which building the shape takes their placeholders."""
 
@@ -126,10 +133,8 @@ class ManyStatement(NamedTuple):
 
     one: Shape
     """The write of one row."""
-    bulk: Shape
+    bulk: "BulkShape"
     """The write of all, which takes an array for each value of a row."""
-    each: Shape
-    """The write of one row, which returns what the write of all does."""
     rows: Sequence[tuple[object, ...]]
     key_place: int | None
     """Where the key stands among a row's values; None where the database makes it, and the write of one returns it."""
@@ -139,19 +144,26 @@ class ManyStatement(NamedTuple):
     """Values that come after those of the rows."""
 
     def in_bulk(self) -> Statement:
-        """All rows in one statement."""
-        return Statement(self.bulk, (*zip(*self.rows, strict=True), *self.more))
-
-    def each_of_rows(self, dialect: Dialect) -> tuple[str, list[list[object]]]:
-        """The SQL text of the write of one row that returns what the write of all would, and the arguments per row."""
-        sql, plan = _compile(self.each, dialect)
-        rows = ((*row, *self.more) for row in self.rows)
-        return sql, [[row[at] if encode is None else encode(row[at]) for at, encode in plan] for row in rows]
+        """All rows in one statement: a column that is the same in all of them as one value, all others as arrays."""
+        columns = [*zip(*self.rows, strict=True)]
+        varying = 0 if self.key_place is None else self.key_place
+        alike = tuple(
+            place != varying and column.count(column[0]) == len(column) for place, column in enumerate(columns)
+        )
+        values = (column[0] if is_alike else column for column, is_alike in zip(columns, alike, strict=True))
+        return Statement(self.bulk.with_alike(alike), (*values, *self.more))
 
     def one_by_one(self) -> Iterator[Statement]:
         """Yield a statement for each row."""
         for row in self.rows:
             yield Statement(self.one, (*row, *self.more))
+
+    def for_each(self, dialect: Dialect) -> tuple[str, Iterator[tuple[object, ...]]]:
+        """The SQL text of the write of one row, and per row its arguments as the dialect's driver takes them."""
+        sql, plan = _compile(self.one, dialect)
+        columns = [*zip(*self.rows, strict=True), *((value,) * len(self.rows) for value in self.more)]
+        given = (columns[index] if encode is None else map(encode, columns[index]) for index, encode in plan)
+        return sql, zip(*given, strict=True)
 
     def key_of(self, row: int) -> object:
         """The key of a row, None where the database makes it."""

@@ -1,7 +1,7 @@
 """The shapes of statements that write rows, and of those that read rows in order to write them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
@@ -149,7 +149,7 @@ CHANGE_COLUMNS = ("change_id", "table_name", "created_at")
 
 @dataclass(frozen=True, slots=True)
 class BulkInsertShape:
-    """Any number of new rows with these columns, each column an array. For PostgreSQL."""
+    """Any number of new rows with these columns, each column an array or one value for all. For PostgreSQL."""
 
     table: TableInfo
     columns: tuple[str, ...]
@@ -157,14 +157,26 @@ class BulkInsertShape:
     returned: Returned
     kept: tuple[str, ...]
     owner: str = ""
+    alike: tuple[bool, ...] = ()
+    """Which columns are one value."""
+
+    def with_alike(self, alike: tuple[bool, ...]) -> "BulkInsertShape":
+        return replace(self, alike=alike)
 
     def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
         kinds = [self.table.by_name[name].kind for name in self.columns]
-        arrays = [ArrayOf(ARRAY_TYPES[kind], parameters.take(kind, Form.LIST)) for kind in kinds]
-        names = [f"c{number}" for number in range(len(arrays))]
-        given = func.unnest(*arrays).table_valued(*names).render_derived(name=SOURCE)
+        alike = self.alike or (False,) * len(kinds)
+        taken = [
+            ValueOf(ARRAY_TYPES[kind], parameters.take(kind))
+            if is_alike
+            else ArrayOf(ARRAY_TYPES[kind], parameters.take(kind, Form.LIST))
+            for kind, is_alike in zip(kinds, alike, strict=True)
+        ]
+        arrays = {f"c{place}": each for place, each in enumerate(taken) if isinstance(each, ArrayOf)}
+        given = func.unnest(*arrays.values()).table_valued(*arrays).render_derived(name=SOURCE)
+        chosen = (given.c.get(f"c{place}", each) for place, each in enumerate(taken))
         write = _insert(dialect, self, parameters)
-        write = write.from_select(list(self.columns), select(*(given.c[name] for name in names)))
+        write = write.from_select(list(self.columns), select(*chosen).select_from(given))
         statement: ClauseElement = _returning(dialect, write, self.table, self.returned)
         return statement
 
