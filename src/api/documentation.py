@@ -123,9 +123,7 @@ class DeliveryAnswer(BaseModel):
     results: dict[str, DeliveryResult] = Field(
         description="By the row's key, or by its index where it has none; those that are `ok` are left out."
     )
-    receipts: dict[str, DeliveryReceipt] | None = Field(
-        default=None, description="By device, for rows that have a number."
-    )
+    receipts: dict[str, DeliveryReceipt] = Field(description="By device, of the rows that have a number.")
 
 
 class Group(BaseModel):

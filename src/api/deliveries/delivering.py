@@ -69,6 +69,8 @@ class _Candidate(NamedTuple):
     label: str
     key: str
     values: Values
+    ignored: frozenset[str]
+    """Columns that may differ between two deliveries of the same row."""
 
 
 class _ErasedMeanwhile(Exception):
@@ -105,7 +107,7 @@ async def deliver(
             verdicts |= {each.label: Verdict(Result.DROP, ERASED) for each in gone}
             candidates = [each for each in candidates if each not in gone]
         else:
-            verdicts |= _judge(writer, delivery, candidates, stored)
+            verdicts |= {each.label: _verdict(writer, each, stored) for each in candidates}
             break
     for label, first in sorting.repeated.items():
         verdicts[label] = DUPLICATE if verdicts[first] is OK else verdicts[first]
@@ -122,7 +124,6 @@ class _Sorting:
         self._writer = writer
         self._delivery = delivery
         self._sent_at = sent_at
-        self._left_out = left_out(delivery)
         self._by_key: dict[str, _Candidate] = {}
         self._taken: set[str] = set()
         self.labels: list[str] = []
@@ -140,16 +141,15 @@ class _Sorting:
             self.verdicts[label] = Verdict(Result.DROP, event.reason)
             return
         try:
-            values = self._values_of(event)
+            candidate = self._candidate(label, event)
         except InvalidRequest as error:
             self.verdicts[label] = Verdict(Result.DROP, error.detail)
             return
-        candidate = _Candidate(label, str(values[self._writer.table.key]), values)
         first = self._by_key.setdefault(candidate.key, candidate)
         if first is candidate:
             self.candidates.append(candidate)
-            self._note_device(values)
-        elif is_same_values(self._writer.table, first.values, values, self._left_out):
+            self._note_device(candidate.values)
+        elif is_same_values(self._writer.table, first.values, candidate.values, candidate.ignored):
             self.repeated[label] = first.label
         else:
             self.verdicts[label] = Verdict(Result.DROP, f"{self._writer.table.key} {TWICE}")
@@ -162,14 +162,17 @@ class _Sorting:
         self._taken.add(key)
         return key
 
-    def _values_of(self, given: Given) -> Values:
+    def _candidate(self, label: str, given: Given) -> _Candidate:
         models, names = self._writer.models, self._delivery
-        values = self._writer.owned(check_row(models, models.create, given).values)
+        checked = check_row(models, models.create, given)
+        values = self._writer.owned(checked.values)
         if self._writer.reach.is_owned and values[self._writer.table.owner] != self._writer.reach.person:
             raise InvalidRequest(f"{self._writer.table.owner} {NOT_YOURS}")
         if self._sent_at and values.get(names.sent_at) is None:
             values[names.sent_at] = self._sent_at
-        return values
+        # Each try is sent at another time, and may write the same instant with another offset.
+        ignored = {names.sent_at} if names.utc_offset in checked.named else {names.sent_at, names.utc_offset}
+        return _Candidate(label, str(values[self._writer.table.key]), values, frozenset(ignored))
 
     def _note_device(self, values: Values) -> None:
         device = values.get(self._delivery.device)
@@ -183,11 +186,6 @@ def _is_label(key: str) -> bool:
 
 def _is_object(event: GivenEvent) -> bool:
     return isinstance(event, Given) and isinstance(event.value, dict)
-
-
-def left_out(delivery: Delivery) -> frozenset[str]:
-    """What may differ between two deliveries of the same row: when it was sent, and how its time was written."""
-    return frozenset({delivery.sent_at, delivery.utc_offset})
 
 
 class _Stored(NamedTuple):
@@ -216,11 +214,7 @@ async def _store(db: Connection, writer: Writer, candidates: Sequence[_Candidate
     return _Stored({**refused, **dict.fromkeys(new)}, rows)
 
 
-def _judge(writer: Writer, delivery: Delivery, candidates: Sequence[_Candidate], stored: _Stored) -> dict[str, Verdict]:
-    return {each.label: _verdict(writer, delivery, each, stored) for each in candidates}
-
-
-def _verdict(writer: Writer, delivery: Delivery, candidate: _Candidate, stored: _Stored) -> Verdict:
+def _verdict(writer: Writer, candidate: _Candidate, stored: _Stored) -> Verdict:
     if candidate.key in stored.new:
         error = stored.new[candidate.key]
         if error is None:
@@ -230,6 +224,6 @@ def _verdict(writer: Writer, delivery: Delivery, candidate: _Candidate, stored: 
     row: Any = stored.rows.get(candidate.key)
     if row is None:
         return Verdict(Result.DROP, f"{writer.table.key} {TAKEN}")
-    if is_same_row(writer.table, row, candidate.values, left_out(delivery)):
+    if is_same_row(writer.table, row, candidate.values, candidate.ignored):
         return DUPLICATE
     return Verdict(Result.DROP, f"{writer.table.key} {OTHER_CONTENT}")

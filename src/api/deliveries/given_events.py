@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from src.api.deliveries.splitting import FORM, items_of, members_of
 from src.api.given_rows import Given, given_row, given_rows
 from src.api.hints import nearest
 from src.api.http import JSON_TYPE, NDJSON_TYPE, Request, is_array, shortened
@@ -16,8 +17,6 @@ from src.core.models import TableModels
 MAX_EVENTS = 10_000
 MEMBERS = ("batch", "sentAt")
 
-_decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
 
 
@@ -54,17 +53,14 @@ async def read_batch(request: Request, models: TableModels) -> GivenBatch:
 
 
 def _read_object(models: TableModels, body: bytes) -> GivenBatch:
-    try:
-        members = _decode_members(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise _refused("", f'takes an array of events, or {{"batch": [...], "sentAt": "..."}}: {error}') from None
+    members = dict(members_of(body))
     for name in members:
         if name not in MEMBERS:
             raise _refused(f"/{shortened(name)}", "is unknown" + nearest(name, list(MEMBERS)))
-    batch = bytes(members.get("batch", b""))
+    batch = members.get("batch", b"")
     if not is_array(batch):
-        raise _refused("/batch", "takes an array of events")
-    return GivenBatch(_limited(_split_array(models, batch)), _read_sent_at(bytes(members.get("sentAt", b"null"))))
+        raise _refused("/batch", f"takes an array: {FORM}")
+    return GivenBatch(_limited(_split_array(models, batch)), _read_sent_at(members.get("sentAt", b"null")))
 
 
 def _read_sent_at(text: bytes) -> datetime | None:
@@ -81,13 +77,9 @@ def _split_array(models: TableModels, body: bytes) -> Iterator[GivenEvent]:
     """Yield the events of an array: all of them as they were read at once, or each by itself where one is bad."""
     try:
         yield from given_rows(models, JSON_TYPE, body, MAX_EVENTS)
-    except InvalidRequest as error:
-        try:
-            items = _decode_items(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            raise error from None
-        for item in items[: MAX_EVENTS + 1]:
-            yield _read_alone(models, bytes(item))
+    except InvalidRequest:
+        for item in items_of(body)[: MAX_EVENTS + 1]:
+            yield _read_alone(models, item)
 
 
 def _split_lines(models: TableModels, body: bytes) -> Iterator[GivenEvent]:

@@ -47,13 +47,11 @@ class DeliveryHandlers:
 
 def _answer(outcome: Outcome, *, shows_all: bool) -> dict[str, object]:
     shown = {label: verdict for label, verdict in outcome.verdicts.items() if shows_all or verdict != OK}
-    body: dict[str, object] = {
+    return {
         "accepted": outcome.accepted,
         "results": {label: _result(verdict) for label, verdict in shown.items()},
+        "receipts": {device: _receipt(received) for device, received in outcome.receipts.items()},
     }
-    if outcome.receipts:
-        body["receipts"] = {device: _receipt(received) for device, received in outcome.receipts.items()}
-    return body
 
 
 def _result(verdict: Verdict) -> dict[str, str]:

@@ -1,0 +1,104 @@
+"""Texts of JSON split into their pieces, also where one of the pieces is broken inside."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from src.api.given_rows import decode_members
+from src.api.http import shortened
+from src.core.errors import InvalidRequest, Problem
+
+FORM = 'send an array of rows, {"batch": [...], "sentAt": "..."}, or lines of JSON (application/x-ndjson)'
+
+_decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+def items_of(body: bytes) -> Sequence[bytes]:
+    """The texts of an array's items.
+
+    Raises:
+        InvalidRequest: where one ends cannot be told.
+    """
+    try:
+        return [bytes(text) for text in _decode_items(body)]
+    except (msgspec.MsgspecError, RecursionError):
+        return [text for _, text in _scan(body)]
+
+
+def members_of(body: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield the members of an object, each by its name.
+
+    Raises:
+        InvalidRequest: where one ends cannot be told, or one stands twice.
+    """
+    try:
+        compact = msgspec.json.format(body, indent=-1)
+        members = decode_members(compact)
+        whole = b",".join(b"%b:%b" % (msgspec.json.encode(name), text) for name, text in members.items())
+        if b"{%b}" % whole == compact:
+            yield from ((name, bytes(text)) for name, text in members.items())
+            return
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        pass
+    seen = set()
+    for name, text in _scan(body):
+        if name in seen:
+            raise _refused(f"the member {shortened(name)!r} stands twice in one object")
+        seen.add(name)
+        yield name, text
+
+
+# Texts may be wrong inside of an event, such as by half of a surrogate pair, as long as it can be told where they end.
+_scan_value = json.JSONDecoder(strict=False, parse_int=str, parse_float=str).raw_decode
+_WHITE = " \t\n\r"
+
+
+def _scan(body: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield the texts of an array's items or of an object's members, these with their names."""
+    text = body.decode(errors="surrogateescape")
+    try:
+        yield from _scan_text(text)
+    except (ValueError, IndexError, RecursionError):
+        raise _refused(f"the body cannot be split; {FORM}") from None
+
+
+def _scan_text(text: str) -> Iterator[tuple[str, bytes]]:
+    place = _skip(text, 0)
+    end = {"[": "]", "{": "}"}[text[place]] if text[place : place + 1] in ("[", "{") else _fail()
+    place = _skip(text, place + 1)
+    name = ""
+    if text[place] != end:
+        while True:
+            if end == "}":
+                name, place = _scan_value(text, place)
+                place = _skip(text, _after(text, _skip(text, place), ":"))
+                if not isinstance(name, str):
+                    _fail()
+            _, after = _scan_value(text, place)
+            yield name, text[place:after].encode(errors="surrogateescape")
+            place = _skip(text, after)
+            if text[place] == end:
+                break
+            place = _skip(text, _after(text, place, ","))
+    if _skip(text, place + 1) != len(text):
+        _fail()
+
+
+def _skip(text: str, place: int) -> int:
+    while place < len(text) and text[place] in _WHITE:
+        place += 1
+    return place
+
+
+def _after(text: str, place: int, sign: str) -> int:
+    return place + 1 if text[place] == sign else _fail()
+
+
+def _fail() -> Any:
+    raise ValueError
+
+
+def _refused(reason: str) -> InvalidRequest:
+    return InvalidRequest(reason, (Problem("body", "", reason),))
