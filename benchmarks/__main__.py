@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import compression, cursors, data, exports, many, operations
+from benchmarks import compression, cursors, data, exports, ingestion, many, operations
 from benchmarks.report import Found, engine, machine, replace_between_marks
 from benchmarks.targets import Bench, Pace, database
 
@@ -18,6 +18,7 @@ RESULTS, PAGE = Path("docs/benchmark.json"), Path("docs/speed.md")
 PARTS: dict[str, Any] = {
     "operations": operations,
     "many": many,
+    "ingestion": ingestion,
     "cursors": cursors,
     "exports": exports,
     "compression": compression,

@@ -37,7 +37,7 @@ def event(number: int) -> dict[str, str]:
 
 # The same on both databases, but for the cast of a document.
 PEOPLE_ROWS = """
-INSERT INTO users
+INSERT INTO users (user_id, firebase_data, body_data, created_at, updated_at)
 WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {people})
 SELECT 'user-' || i, ('{{"email":"user-' || i || '@example.org","display_name":"Person ' || i || '"}}'){json},
     ('{{"height":' || (150 + i % 50) || ',"weight":' || (50 + i % 45) || '}}'){json},
@@ -45,7 +45,7 @@ SELECT 'user-' || i, ('{{"email":"user-' || i || '@example.org","display_name":"
 FROM n
 """
 SESSION_ROWS = """
-INSERT INTO sessions
+INSERT INTO sessions (session_id, user_id, device_data, started_at, ended_at, created_at, updated_at)
 WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {people} * {sessions})
 SELECT 'session-' || (i / {sessions}) || '-' || (i % {sessions}), 'user-' || (i / {sessions}),
     ('{{"model":"Pixel 9","os":"Android 16","app_version":"2.4.' || (i % 7) || '"}}'){json},
@@ -62,14 +62,16 @@ t(i, p, ts) AS MATERIALIZED (
         || CASE i % 4 WHEN 0 THEN '' WHEN 1 THEN '.25' WHEN 2 THEN '.5' ELSE '.75' END || '+00:00'
     FROM n
 )
-INSERT INTO event_log
+INSERT INTO event_log (event_id, user_id, session_id, event_type, event_data, event_source, log_level, ts, created_at,
+    updated_at)
 SELECT printf('%08x-0000-7000-8000-%012x', i, i), 'user-' || p, 'session-' || p || '-' || (i % 7),
     CASE i % 4 WHEN 0 THEN 'tap' WHEN 1 THEN 'swipe' WHEN 2 THEN 'open' ELSE 'close' END,
     '{{"screen":"home","dur":' || ((i * 31 + i / 1000 * 377) % 1000 / 100.0) || '}}', 'app', 'info', ts, ts, ts
 FROM t
 """
 POSTGRESQL_ROWS = """
-INSERT INTO event_log
+INSERT INTO event_log (event_id, user_id, session_id, event_type, event_data, event_source, log_level, ts, created_at,
+    updated_at)
 SELECT (lpad(to_hex(i), 8, '0') || '-0000-7000-8000-' || lpad(to_hex(i), 12, '0'))::uuid,
     'user-' || p, 'session-' || p || '-' || (i % 7),
     (ARRAY['tap', 'swipe', 'open', 'close'])[i % 4 + 1],

@@ -106,7 +106,7 @@ class DeliveryReceipt(BaseModel):
     contiguous_through: int = Field(description="All rows with numbers up to this one are stored.", examples=[1016])
     received_through: int = Field(description="The largest number that was seen.", examples=[1041])
     missing: list[tuple[int, int]] = Field(
-        description="The ranges of numbers that are missing, at most 1,000 of them.", examples=[[[1017, 1019]]]
+        description="The ranges of numbers that are missing, at most 10,000 of them.", examples=[[[1017, 1019]]]
     )
 
 

@@ -35,6 +35,9 @@ class Connection(Protocol):
     """Whether many rows are to go in one statement, if the dialect has one for them. Where that would not tell which
     row was refused, the work runs again on a connection without it."""
 
+    takes_copy: bool
+    """Whether many new rows may go by `copy`. Where one of them is refused, the work runs again without it."""
+
     async def fetch(self, sql: str, arguments: Sequence[object]) -> Sequence[Row]:
         """Run a statement that reads; all of its rows."""
 
@@ -49,6 +52,9 @@ class Connection(Protocol):
 
     async def change(self, sql: str, arguments: Sequence[object]) -> int:
         """Run one statement that writes and returns nothing; the number of rows that it wrote."""
+
+    async def copy(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """Insert rows, all or none, in the fastest way that the database has; only where `takes_copy` says so."""
 
     async def write_each(self, sql: str, rows: Iterable[Sequence[object]]) -> bool:
         """Run one statement for each of many rows; whether each wrote one. If not, or on an error, none is written.

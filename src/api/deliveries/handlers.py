@@ -15,9 +15,6 @@ from src.api.writer import Writer
 from src.core.access import Action
 from src.core.errors import RowNotFound
 
-# More holes than this are told by their number only.
-SHOWN_RANGES = 1000
-
 
 class DeliveryHandlers:
     """The handlers of one table whose rows devices deliver."""
@@ -63,7 +60,7 @@ def _receipt(received: Received) -> Mapping[str, object]:
     return {
         "contiguous_through": received.contiguous_through,
         "received_through": received.through,
-        "missing": received.missing[:SHOWN_RANGES],
+        "missing": received.missing,
     }
 
 

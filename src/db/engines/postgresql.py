@@ -4,6 +4,7 @@ import asyncio
 import random
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from enum import Enum, auto
 from typing import Any
 
 import asyncpg
@@ -68,6 +69,8 @@ MAX_ATTEMPTS = 5
 LONGEST_PAUSE_S = 0.02
 # What a statement was refused for: a missing feature, cardinality, data, constraints, limits.
 REFUSED_STATES = ("0A", "21", "22", "23", "54")
+# PostgreSQL's own state for data exceptions of no other kind.
+NOT_ENCODED = "22000"
 AWAY_STATES = ("08", "57P")
 MISMATCH_STATES = ("42P01", "42703", "42883")
 
@@ -90,6 +93,9 @@ class PostgresqlDialogue:
     async def write_each(self, sql: str, rows: Iterable[Sequence[object]]) -> bool:
         return False
 
+    async def copy(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        raise NotImplementedError("rows are copied in a transaction, which can run again")
+
     def translate(self, error: BaseException) -> ApiError | None:
         if isinstance(error, asyncpg.PostgresError):
             return _translate_state(error)
@@ -107,6 +113,7 @@ class PostgresqlDatabase(PostgresqlDialogue):
     """A PostgreSQL server, or a distributed database that speaks its protocol."""
 
     takes_bulk = False
+    takes_copy = False
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -154,11 +161,11 @@ class PostgresqlDatabase(PostgresqlDialogue):
         return await self.transact(lambda transaction: transaction.change(sql, arguments))
 
     async def transact(self, work: Work[Result], time_limit_s: float | None = None) -> Result:
-        takes_bulk = True
+        way = Way.COPIED
         attempt = 0
         while True:
             attempt += 1
-            transaction = PostgresqlTransaction(time_limit_s, takes_bulk=takes_bulk)
+            transaction = PostgresqlTransaction(time_limit_s, way)
             try:
                 return await self._open_pool().transact(
                     lambda connection, its=transaction: its.run(work, connection),  # type: ignore[misc]
@@ -170,8 +177,8 @@ class PostgresqlDatabase(PostgresqlDialogue):
                     raise
                 if state in LOST_STATES:
                     await asyncio.sleep(random.uniform(0, LONGEST_PAUSE_S))  # noqa: S311  not a secret
-                elif state.startswith(REFUSED_STATES) and takes_bulk:
-                    takes_bulk = False
+                elif state.startswith(REFUSED_STATES) and way is not Way.ONE_BY_ONE:
+                    way = Way.IN_BULK if transaction.has_copied else Way.ONE_BY_ONE
                 else:
                     raise
 
@@ -216,6 +223,14 @@ class PostgresqlDatabase(PostgresqlDialogue):
             await asyncio.wait([reading])
 
 
+class Way(Enum):
+    """How many rows go at most at once; each way tells more of a row that is refused than the one before it."""
+
+    COPIED = auto()
+    IN_BULK = auto()
+    ONE_BY_ONE = auto()
+
+
 class PostgresqlTransaction(PostgresqlDialogue):
     """A transaction on one connection.
 
@@ -223,8 +238,10 @@ class PostgresqlTransaction(PostgresqlDialogue):
     therefore has a savepoint: work that runs again for the sake of a better message can ask what was wrong.
     """
 
-    def __init__(self, time_limit_s: float | None, *, takes_bulk: bool) -> None:
-        self.takes_bulk = takes_bulk
+    def __init__(self, time_limit_s: float | None, way: Way) -> None:
+        self.takes_copy = way is Way.COPIED
+        self.takes_bulk = way is not Way.ONE_BY_ONE
+        self.has_copied = False
         self._time_limit_s = time_limit_s
         self.failed_state = ""
         """The SQLSTATE of the first error."""
@@ -244,6 +261,21 @@ class PostgresqlTransaction(PostgresqlDialogue):
 
     async def write(self, sql: str, arguments: Sequence[object]) -> Sequence[Any]:
         return await self._apart(self._connection.fetch, sql, arguments)  # type: ignore[no-any-return]
+
+    async def copy(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        self.has_copied = True
+        copying = self._connection.copy_records_to_table(
+            table, records=rows, columns=columns, timeout=self._time_limit_s
+        )
+        try:
+            await copying
+        except asyncpg.PostgresError as error:
+            self.failed_state = error.sqlstate or ""
+            raise
+        except asyncpg.DataError:
+            # A value that the driver cannot encode: the other ways say of which row it is.
+            self.failed_state = NOT_ENCODED
+            raise
 
     async def change(self, sql: str, arguments: Sequence[object]) -> int:
         return _number_of_rows(await self._apart(self._connection.execute, sql, arguments))

@@ -115,6 +115,10 @@ class SqliteDialogue:
         UnicodeError,
     )
     takes_bulk = False
+    takes_copy = False
+
+    async def copy(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        raise NotImplementedError("SQLite has no COPY")
 
     async def write_each(self, sql: str, rows: Iterable[Sequence[object]]) -> bool:
         return False

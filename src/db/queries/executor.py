@@ -101,6 +101,10 @@ async def write_rows_apart(db: Connection, statement: ManyStatement) -> list[Any
 
     Per row its key, None where it was ignored because a row with its key exists, or the error that refused it.
     """
+    if db.takes_copy and statement.can_be_copied:
+        with _translating(db):
+            await db.copy(*statement.to_copy())
+        return statement.keys
     if (written := await _write_at_once(db, statement)) is not None:
         return written
     return [await _try_one(db, one, statement.key_of(row)) for row, one in enumerate(statement.one_by_one())]
@@ -117,7 +121,7 @@ async def _write_at_once(db: Connection, statement: ManyStatement) -> list[Any] 
             is_written = await db.write_each(*statement.for_each(db.dialect))
     except REFUSALS:
         return None
-    return [statement.key_of(row) for row in range(len(statement.rows))] if is_written else None
+    return statement.keys if is_written else None
 
 
 async def _try_one(db: Connection, statement: Statement, key: object) -> object:

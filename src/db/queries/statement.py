@@ -108,8 +108,20 @@ class Shape(Hashable, Protocol):
         """Build the statement; it takes one placeholder for each of its values, in their order."""
 
 
+# Rows that are refused when they are copied have to go in another way.
+FEWEST_COPIED = 50
+
+
 class BulkShape(Shape, Protocol):
     """A shape of many rows."""
+
+    @property
+    def table(self) -> TableInfo:
+        """The table that has them."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of which they have values."""
 
     def with_alike(self, alike: tuple[bool, ...]) -> Shape:
         """The same for rows that have columns with one value for all of them."""
@@ -142,6 +154,20 @@ class ManyStatement(NamedTuple):
     """Whether the write of all returns the keys of the rows that it wrote."""
     more: tuple[object, ...] = ()
     """Values that come after those of the rows."""
+
+    @property
+    def can_be_copied(self) -> bool:
+        """Whether they are so many that it pays to find out whether all of them are new."""
+        return self.key_place is not None and not self.more and len(self.rows) >= FEWEST_COPIED
+
+    def to_copy(self) -> tuple[str, Sequence[str], Sequence[tuple[object, ...]]]:
+        """The table, the columns and the rows."""
+        return self.bulk.table.name, self.bulk.columns, self.rows
+
+    @property
+    def keys(self) -> list[Any]:
+        """The keys of all rows, where they are known from the values."""
+        return [self.key_of(row) for row in range(len(self.rows))]
 
     def in_bulk(self) -> Statement:
         """All rows in one statement: a column that is the same in all of them as one value, all others as arrays."""
