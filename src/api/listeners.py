@@ -1,7 +1,6 @@
 """Those who watch a table, one by one: what each sees, where it stands, and what waits for it."""
 
 import asyncio
-from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -46,7 +45,7 @@ class Piece(NamedTuple):
 class Listener:
     """One client that watches a table."""
 
-    __slots__ = ("_pieces", "_waiting_bytes", "_woken", "has_ended", "is_at_end", "number", "sighting")
+    __slots__ = ("_pieces", "_waiting", "_waiting_bytes", "has_ended", "is_at_end", "number", "sighting")
 
     def __init__(self, sighting: Sighting, number: int) -> None:
         self.sighting = sighting
@@ -55,9 +54,10 @@ class Listener:
         self.is_at_end = False
         """Whether the reader tells it."""
         self.has_ended = False
-        self._pieces: deque[Piece] = deque()
+        # Most listeners are idle, and there may be thousands: an empty list and no event keep them small.
+        self._pieces: list[Piece] = []
         self._waiting_bytes = 0
-        self._woken = asyncio.Event()
+        self._waiting: asyncio.Future[bool] | None = None
 
     def give(self, end: int, events: Sequence[Event], text: bytes) -> bool:
         """Take what there is of the rows before number `end`; False where it has no room for that.
@@ -72,7 +72,7 @@ class Listener:
                 return False
             self._pieces.append(Piece(text, len(events)))
             self._waiting_bytes += len(text)
-            self._woken.set()
+            self._wake(is_news=True)
         self.number = max(self.number, end)
         return True
 
@@ -80,25 +80,30 @@ class Listener:
         """The next piece that waits."""
         if not self._pieces:
             return None
-        piece = self._pieces.popleft()
+        piece = self._pieces.pop(0)
         self._waiting_bytes -= len(piece.text)
         return piece
 
     async def wait(self, seconds: float) -> bool:
         """Wait until there is something to take or the end has come; False when neither was in so many seconds."""
-        self._woken.clear()
         if self._pieces or self.has_ended:
             return True
+        loop = asyncio.get_running_loop()
+        self._waiting = loop.create_future()
+        patience = loop.call_later(seconds, lambda: self._wake(is_news=False))
         try:
-            async with asyncio.timeout(seconds):
-                return await self._woken.wait()
-        except TimeoutError:
-            return False
+            return await self._waiting
+        finally:
+            patience.cancel()
+
+    def _wake(self, *, is_news: bool) -> None:
+        if self._waiting and not self._waiting.done():
+            self._waiting.set_result(is_news)
 
     def end(self) -> None:
         """Tell it nothing more."""
         self.has_ended = True
-        self._woken.set()
+        self._wake(is_news=True)
 
 
 def write_event(number: int, row: str) -> bytes:

@@ -4,10 +4,10 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from time import monotonic
 from typing import Any
 
-import httpx
 import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -42,6 +42,8 @@ class SigningKeys:
     """
 
     def __init__(self, url: str, timeout_s: float = 5.0, clock: Callable[[], float] = monotonic) -> None:
+        # It brings 8 MB along, which a service that asks nobody who they are need not have.
+        import_module("httpx")
         self._url = url
         self._timeout_s = timeout_s
         self._clock = clock
@@ -100,6 +102,8 @@ class SigningKeys:
 
     async def _fetch(self) -> None:
         """Fetch the keys; what goes wrong leaves those that are there."""
+        import httpx  # noqa: PLC0415  loaded already, where anybody is asked who they are
+
         try:
             async with asyncio.timeout(self._timeout_s):
                 self._keys, age_s = await _fetch_keys(self._url, self._timeout_s)
@@ -118,6 +122,8 @@ async def _fetch_keys(url: str, timeout_s: float) -> tuple[Mapping[str, RSAPubli
     Raises:
         httpx.HTTPError, ValueError: there are none to be had.
     """
+    import httpx  # noqa: PLC0415
+
     async with (
         httpx.AsyncClient(timeout=timeout_s, follow_redirects=False) as client,
         client.stream("GET", url) as answer,
@@ -162,7 +168,7 @@ def _read_key(given: Any) -> RSAPublicKey | None:
     return key if isinstance(key, RSAPublicKey) and key.key_size >= MIN_KEY_BITS else None
 
 
-def _age_of(headers: httpx.Headers) -> float:
+def _age_of(headers: Mapping[str, str]) -> float:
     found = _find_max_age(headers.get("cache-control", ""))
     spent = headers.get("age", "0")
     age_s = float(found.group(1)) - (float(spent) if spent.isdecimal() else 0.0) if found else 0.0

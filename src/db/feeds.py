@@ -110,16 +110,21 @@ class Feed:
             is_null(Target("position"), answer=True),
             Filter(Target("change_id"), "gte", Kind.UUID, since),
         )
-        while await fetch_values(db, builder.select_keys(self._changes, pending, 1)):
-            await transact(db, lambda transaction: self._take_turn(transaction, since))
+        if not await fetch_values(db, builder.select_keys(self._changes, pending, 1)):
+            return
+        # What is committed meanwhile waits for the next look: its readers must not wait for it.
+        while await transact(db, lambda transaction: self._take_turn(transaction, since)) == CHANGES_PER_TURN:
+            pass
 
-    async def _take_turn(self, db: Connection, since: str) -> None:
-        """Number some changes. Nobody else does so before this transaction ends, and then sees what it did."""
+    async def _take_turn(self, db: Connection, since: str) -> int:
+        """Number some changes; how many. Nobody else does before this transaction ends, and then sees what it did."""
         name = self._table.name
         first = await self._lock(db)
         statement = number_changes(self._changes.table, name, since, first, CHANGES_PER_TURN)
-        if count := sum(await write_values(db, statement)):
-            await write_row(db, builder.update_row(self._feeds, name, {"next_position": first + count}))
+        counts = await write_values(db, statement)
+        if counts:
+            await write_row(db, builder.update_row(self._feeds, name, {"next_position": first + sum(counts)}))
+        return len(counts)
 
     async def _lock(self, db: Connection) -> int:
         """Wait for whoever numbers this table; the next number."""
