@@ -13,6 +13,7 @@ from src.api.dependencies import MODEL_MAP
 from src.api.documentation import INTRODUCTION, describe
 from src.api.envelope import Envelope
 from src.api.errors import answer_http_exception, answer_invalid_request
+from src.api.idempotency import KEPT_H
 from src.api.readiness import Readiness
 from src.api.routes import batch, crud_routes, health
 from src.api.security_headers import SecuredCORS
@@ -20,6 +21,9 @@ from src.auth.tombstones import Tombstones
 from src.core.config import Settings, load_settings
 from src.core.logging import configure_logging
 from src.db.connection import connect
+from src.db.housekeeping import Housekeeping, Retention
+from src.db.queries.filters import is_null
+from src.db.queries.query import Target
 from src.models import api_keys, changes, feeds, idempotency_keys, secrets, tombstones
 
 # Tables of the service's own, to which no route leads.
@@ -42,9 +46,22 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     key = settings.tombstone_key.get_secret_value()
     app.state.tombstones = Tombstones(tombstones.TABLE.info, secrets.TABLE.info, key)
     await app.state.database.open()
+    housekeeping = Housekeeping(app.state.database, _retentions(settings), settings.housekeeping_s)
+    housekeeping.start()
     yield
+    await housekeeping.close()
     await app.state.door.close()
     await app.state.database.close()
+
+
+def _retentions(settings: Settings) -> tuple[Retention, ...]:
+    """What is deleted when, of the tables that the service keeps for itself."""
+    # A change without a position is still to be told of.
+    is_numbered = is_null(Target("position"), answer=False)
+    return (
+        Retention(idempotency_keys.TABLE.info, "created_at", KEPT_H),
+        Retention(changes.TABLE.info, "change_id", settings.stream_retention_h, (is_numbered,)),
+    )
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -60,6 +77,7 @@ def create_app(settings: Settings) -> FastAPI:
             expose_headers=[
                 *("Link", "Location", "X-Request-ID", "Retry-After"),
                 *("X-Total-Count", "Preference-Applied", "Content-Disposition", "ETag"),
+                "Idempotency-Replayed",
                 *("RateLimit", "RateLimit-Policy"),
             ],
         )

@@ -116,6 +116,12 @@ ETAG_HEADER = {
         "schema": {"type": "string"},
     }
 }
+REPLAYED_HEADER = {
+    "Idempotency-Replayed": {
+        "description": "Says that this is the answer to an earlier request with the same `Idempotency-Key`.",
+        "schema": {"type": "string", "const": "true"},
+    }
+}
 LINK_HEADER = {
     "Link": {
         "description": "`first`, `prev` and `next` page (RFC 8288); follow `next` to read everything once.",

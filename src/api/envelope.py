@@ -8,7 +8,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from src.api.access import FOR_ADMINS, NOBODY, Rule
-from src.api.audit import DENIALS, record_denial, record_read
+from src.api.audit import DENIALS, record_denial, record_read, record_reads
 from src.api.callers import is_for_admins
 from src.api.direct import Resource, find_handler, index_of
 from src.api.door import Door, HeaderPairs
@@ -136,6 +136,8 @@ class Exchange:
             if isinstance(answer, StreamedAnswer) and answer.tally:
                 rows = answer.tally.rows
             record_read(request, resource, rows)
+            if isinstance(answer, Answer) and answer.reads:
+                record_reads(request, answer.reads)
 
     async def send_answer(self, answer: Answer) -> None:
         """Send an answer of our own."""

@@ -21,6 +21,7 @@ STATUS_CODES: dict[type[ApiError], int] = {
     errors.MethodNotAllowed: 405,
     errors.RequestTimeout: 408,
     errors.RowConflict: 409,
+    errors.KeyReused: 409,
     errors.PersonErased: 410,
     errors.PreconditionFailed: 412,
     errors.BodyTooLarge: 413,
