@@ -21,7 +21,7 @@ class Door:
         self._per_address = Limiter.or_none("address", settings.rate_limit_per_address, window_s)
         self._per_principal = Limiter.or_none("principal", settings.rate_limit_per_principal, window_s)
 
-    async def admit(self, scope: Scope) -> tuple[Principal, HeaderPairs]:
+    async def admit(self, scope: Scope, *, takes_write_keys: bool = False) -> tuple[Principal, HeaderPairs]:
         """Who asks, and what the answer tells of limits.
 
         Raises:
@@ -31,7 +31,7 @@ class Door:
         headers: HeaderPairs = ()
         if self._per_address:
             headers = _count(self._per_address, counted_address(self.address(scope)))
-        principal = await self._callers.identify(scope)
+        principal = await self._callers.identify(scope, takes_write_keys=takes_write_keys)
         if self._per_principal and principal.name:
             headers += _count(self._per_principal, f"{principal.role} {principal.name}")
         return principal, headers

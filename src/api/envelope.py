@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from src.api.access import FOR_ADMINS, NOBODY, Rule
+from src.api.access import FOR_ADMINS, NOBODY, PUBLIC, Rule
 from src.api.audit import DENIALS, record_denial, record_read, record_reads
 from src.api.callers import is_for_admins
 from src.api.direct import Resource, find_handler, index_of
@@ -80,6 +80,7 @@ class Exchange:
         "principal",
         "request_id",
         "route",
+        "rule",
         "scope",
         "send_message",
         "status",
@@ -90,6 +91,7 @@ class Exchange:
         self.send_message = send
         self.request_id = ""
         self.route = ""
+        self.rule = PUBLIC
         self.status = 0
         self.bytes_sent = 0
         self.principal = NOBODY
@@ -116,12 +118,15 @@ class Exchange:
             Unauthenticated, Forbidden, Unavailable: it does not.
         """
         if not rule.is_public:
-            self.principal, self._limits = await self.scope["app"].state.door.admit(self.scope)
+            self.principal, self._limits = await self.scope["app"].state.door.admit(
+                self.scope, takes_write_keys=rule.takes_write_keys
+            )
             self.principal.check(rule)
 
     async def answer(self, resource: Resource, key: str, receive: Receive) -> None:
         """Answer by a direct route."""
         self.route = resource.template
+        self.rule = resource.rule
         await self.admit(resource.rule)
         handle = find_handler(resource, self.scope["method"])
         request = Request(self.scope, receive, key, self.principal)
@@ -183,7 +188,8 @@ class Exchange:
             address = self.scope["app"].state.door.address(self.scope)
             record_denial(self.principal, self.scope, self.route, address, error)
         if isinstance(error, ApiError):
-            return answer_error(error, self.scope["path"], self.request_id)
+            has_code = self.rule.takes_write_keys
+            return answer_error(error, self.scope["path"], self.request_id, has_code=has_code)
         _log_defect(self)
         return answer_status(500, DEFECT, self.scope["path"], self.request_id)
 
