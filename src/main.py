@@ -10,20 +10,20 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from src.api.dependencies import MODEL_MAP
+from src.api.direct import index_of
 from src.api.documentation import INTRODUCTION, describe
 from src.api.envelope import Envelope
 from src.api.errors import answer_http_exception, answer_invalid_request
 from src.api.idempotency import KEPT_H
 from src.api.readiness import Readiness
-from src.api.routes import batch, crud_routes, health
+from src.api.routes import batch, crud_routes, health, segment
 from src.api.security_headers import SecuredCORS
+from src.api.watch import Watches
 from src.auth.tombstones import Tombstones
 from src.core.config import Settings, load_settings
 from src.core.logging import configure_logging
 from src.db.connection import connect
 from src.db.housekeeping import Housekeeping, Retention
-from src.db.queries.filters import is_null
-from src.db.queries.query import Target
 from src.models import api_keys, changes, feeds, idempotency_keys, secrets, tombstones
 
 # Tables of the service's own, to which no route leads.
@@ -46,22 +46,15 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     key = settings.tombstone_key.get_secret_value()
     app.state.tombstones = Tombstones(tombstones.TABLE.info, secrets.TABLE.info, key)
     await app.state.database.open()
-    housekeeping = Housekeeping(app.state.database, _retentions(settings), settings.housekeeping_s)
+    app.state.watches = Watches(app.state.database, settings, index_of(app).policies.watched)
+    kept = (Retention(idempotency_keys.TABLE.info, "created_at", KEPT_H),)
+    housekeeping = Housekeeping(app.state.database, kept, settings.housekeeping_s)
     housekeeping.start()
     yield
     await housekeeping.close()
+    await app.state.watches.close()
     await app.state.door.close()
     await app.state.database.close()
-
-
-def _retentions(settings: Settings) -> tuple[Retention, ...]:
-    """What is deleted when, of the tables that the service keeps for itself."""
-    # A change without a position is still to be told of.
-    is_numbered = is_null(Target("position"), answer=False)
-    return (
-        Retention(idempotency_keys.TABLE.info, "created_at", KEPT_H),
-        Retention(changes.TABLE.info, "change_id", settings.stream_retention_h, (is_numbered,)),
-    )
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -105,6 +98,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(crud_routes.algos_router)
     app.include_router(crud_routes.receipts_router)
     app.include_router(crud_routes.session_clocks_router)
+    app.include_router(segment.segment_router)
     app.include_router(batch.batch_router)
     app.include_router(health.health_router)
     return app

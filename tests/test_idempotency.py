@@ -361,28 +361,6 @@ def test_many_old_keys_are_cleaned_up_by_several_processes(migrated_url: str) ->
         assert post(service.port, EVENT)[0] == 201
 
 
-def uuid_of(hours_ago: float) -> str:
-    digits = f"{int((time.time() - hours_ago * 3600) * 1000):012x}"
-    return f"{digits[:8]}-{digits[8:]}-7abc-8def-{uuid4().hex[:12]}"
-
-
-def test_old_changes_are_cleaned_up_once_they_have_a_number(migrated_url: str) -> None:
-    rows = [(uuid_of(169), "7"), (uuid_of(169), "NULL"), (uuid_of(167), "8"), (uuid_of(167), "NULL")]
-    values = ", ".join(
-        f"('{key}', 'event_log', {position}, 1, '{{\"keys\": []}}', '2026-01-01T00:00:00+00:00')"
-        for key, position in rows
-    )
-    run_sql(
-        migrated_url,
-        f"INSERT INTO changes (change_id, table_name, position, count, row_keys, created_at) VALUES {values}",
-    )
-    with serving(create_app(settings_for(migrated_url, housekeeping_s=0.1))):
-        wait_for(lambda: count(migrated_url, "changes") == 3)
-        time.sleep(0.5)
-    left = {str(key) for (key,) in run_sql(migrated_url, "SELECT change_id FROM changes")}
-    assert left == {key for key, _ in rows[1:]}
-
-
 def post(port: int, body: Any, key: str = KEY["Idempotency-Key"], path: str = "/events") -> tuple[int, bool, bytes]:
     answer = httpx.post(f"http://127.0.0.1:{port}{path}", json=body, headers={"Idempotency-Key": key}, timeout=60)
     return answer.status_code, REPLAYED in answer.headers, answer.content

@@ -140,6 +140,11 @@ class Policies:
         """What scopes may name."""
         return frozenset(policy.resource for policy in self._policies.values())
 
+    @property
+    def watched(self) -> frozenset[str]:
+        """The tables whose new rows can be watched."""
+        return frozenset(policy.table for policy in self._policies.values() if policy.is_watched)
+
     def owner_of(self, table: str) -> str:
         """The column with the owner of a table's rows; empty where they have none."""
         policy = self._policies.get(table)

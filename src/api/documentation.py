@@ -93,6 +93,43 @@ class PartAnswer(BaseModel):
     body: Any = Field(examples=[{"user_id": "ada"}])
 
 
+class SegmentMessage(BaseModel):
+    """A message of Segment's API, which may have more members than these."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(default="track", min_length=1, max_length=255, examples=["track"])
+    event: str | None = Field(default=None, description="What happened, in a `track`.", examples=["tap"])
+    messageId: str | None = Field(default=None, description="The same one when it is sent again.")  # noqa: N815
+    userId: str | None = Field(default=None, examples=["ada"])  # noqa: N815
+    timestamp: str | None = Field(default=None, examples=["2026-01-31T09:30:00.125Z"])
+
+
+class SegmentBatch(BaseModel):
+    """Messages of Segment's API."""
+
+    model_config = ConfigDict(extra="allow")
+
+    batch: list[SegmentMessage | Any] = Field(max_length=10_000)
+    sentAt: Any = Field(default=None, examples=["2026-01-31T09:31:00Z"])  # noqa: N815
+
+
+class RefusedMessage(BaseModel):
+    """Why a message is not stored."""
+
+    result: Literal["drop", "retry"]
+    detail: str
+
+
+class SegmentAnswer(BaseModel):
+    """What became of messages: those that `results` does not name are stored."""
+
+    success: Literal[True]
+    results: dict[str, RefusedMessage] | None = Field(
+        default=None, description="By the id of the event, or by the place in the batch.", examples=[None]
+    )
+
+
 class Group(BaseModel):
     """One group of rows: its members are named as `group` and `select` name them."""
 
@@ -144,6 +181,13 @@ EXPORTS = {
     each.media_type.partition(b";")[0].decode(): {"schema": {"type": "string"}}
     for each in FORMATS.values()
     if each.encode
+}
+
+EVENT_STREAM = {
+    "text/event-stream": {
+        "schema": {"type": "string"},
+        "example": 'id: 42\nevent: insert\ndata: {"event_id": "01994d5e-6f1c-7c3a-9d5b-3f2a1b0c4d5e"}\n\n',
+    }
 }
 
 DESCRIPTIONS = {

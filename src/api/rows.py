@@ -1,6 +1,5 @@
 """What can be done with one row of a table: one handler per request, the same for every table."""
 
-from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -15,24 +14,23 @@ from src.api.merge_patch import Patch
 from src.api.parameters.values import invalid, parse_flag
 from src.api.preferences import IGNORE, MERGE, MINIMAL, REPRESENTATION, Preferences, read_preferences
 from src.api.query import parse_key, parse_row_request, split_query
-from src.api.writer import Writer
+from src.api.writer import Writer, key_of
 from src.core.access import Action
 from src.core.errors import InvalidRequest, Problem, ReferenceBroken
-from src.core.tables import Reach, TableInfo
+from src.core.tables import Delivery, Reach, TableInfo
 from src.db.connection import Connection, Result, Work
 from src.db.queries import builder
 from src.db.queries.executor import fetch_row, transact, write_row
 from src.db.queries.writes import OnConflict
 
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
-
 
 class RowHandlers:
     """The handlers of one table."""
 
-    def __init__(self, table: str, *, auto_timestamps: bool) -> None:
+    def __init__(self, table: str, *, auto_timestamps: bool, delivery: Delivery | None = None) -> None:
         self._name = table
         self._auto_timestamps = auto_timestamps
+        self._delivery = delivery
 
     async def read_row(self, request: Request) -> Answer:
         """Answer the row with the key in the path."""
@@ -191,7 +189,12 @@ class RowHandlers:
         return Answer(200, msgspec.json.encode(counts), prefers.applied("tx"))
 
     def _writer(self, request: Request, action: Action) -> Writer:
-        return Writer(request.access(self._name, action), request.tombstones, auto_timestamps=self._auto_timestamps)
+        return Writer(
+            request.access(self._name, action),
+            request.tombstones,
+            auto_timestamps=self._auto_timestamps,
+            delivery=self._delivery,
+        )
 
     def _may_see(self, request: Request) -> bool:
         """Whether the caller may be shown a row that was there before."""
@@ -272,7 +275,7 @@ def _existing(row: str | None, table: TableInfo, request: Request) -> str:
 
 def _key_text(table: TableInfo, values: Values, row: str) -> str:
     """The key of a new row; one that the database chose stands only in the row."""
-    return str(values.get(table.key) or _decode(row)[table.key])
+    return str(values.get(table.key) or key_of(table, row))
 
 
 def _answer_row(status: int, row: str, prefers: Preferences, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:

@@ -21,6 +21,7 @@ NAMESPACE = UUID("5f1d3c52-8a0e-5c0b-9d43-6f7a5e9b1c20")
 MAX_LENGTH = 255
 SOURCE = "segment"
 TRACK = "track"
+TYPES = (TRACK, "identify", "page", "screen", "group", "alias")
 NULL = msgspec.Raw(b"null")
 # Members that move to columns which are never empty, or that the server may fill.
 TAKEN = ("messageId", "userId", "timestamp")
@@ -44,7 +45,7 @@ class Columns(NamedTuple):
 class Envelope(msgspec.Struct, rename="camel"):
     """What a batch says of all of its messages."""
 
-    batch: list[msgspec.Raw] = []
+    batch: list[msgspec.Raw]
     sent_at: Any = None
     context: msgspec.Raw = msgspec.Raw(b"")
     integrations: msgspec.Raw = msgspec.Raw(b"")
@@ -131,7 +132,7 @@ def _take_user(rest: Members) -> str | None:
 def _take_name(rest: Members) -> str:
     type_, event = _value(rest, "type"), _value(rest, "event")
     if not _fits(type_):
-        reason = f"takes a text of 1 to {MAX_LENGTH} characters: track, identify, page, screen, group or alias"
+        reason = f"takes a text of 1 to {MAX_LENGTH} characters: such as {TRACK}"
         raise InvalidRequest(f"type {reason}", (Problem("body", "/type", reason),))
     if type_ != TRACK or not _fits(event):
         if type_ == TRACK:

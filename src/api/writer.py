@@ -1,15 +1,19 @@
 """How rows of one table are written: what the server adds to them, and what it says when one is refused."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
 
 from src.api.access import Access
 from src.api.bodies import Checked, Values, place_of
 from src.api.dependencies import MODEL_MAP
 from src.auth.tombstones import Tombstones
 from src.core.errors import ApiError, KeyExists, Problem, ReferenceBroken, RowConflict, ValueRefused
-from src.core.tables import Kind
+from src.core.tables import Delivery, Kind, TableInfo
 from src.core.values import now
 from src.db.connection import Connection
+from src.db.feeds import new_change, note_new_rows
 from src.db.queries import builder
 from src.db.queries.executor import (
     count_referring_rows,
@@ -20,7 +24,11 @@ from src.db.queries.executor import (
 )
 from src.db.queries.statement import Statement
 from src.db.queries.writes import OnConflict
+from src.models import changes
 
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+CHANGES = changes.TABLE.info
 CREATED_AT, UPDATED_AT = "created_at", "updated_at"
 # How often a row may come and go while it is put.
 MAX_TRIES = 10
@@ -29,8 +37,11 @@ MAX_TRIES = 10
 class Writer:
     """Writes the rows of one table that a request may touch."""
 
-    def __init__(self, access: Access, tombstones: Tombstones, *, auto_timestamps: bool) -> None:
+    def __init__(
+        self, access: Access, tombstones: Tombstones, *, auto_timestamps: bool, delivery: Delivery | None = None
+    ) -> None:
         self._tombstones = tombstones
+        self._is_delivered = delivery is not None
         self.models = access.models
         self.reach = access.reach
         self.table = access.table
@@ -60,7 +71,23 @@ class Writer:
             PersonErased: it is about somebody who was erased.
         """
         mark = await self._mark(db, values)
-        return await self._write(db, builder.insert_row(self.reach, values, on_conflict, mark), values)
+        if not self._is_delivered:
+            return await self._write(db, builder.insert_row(self.reach, values, on_conflict, mark), values)
+        if db.dialect.notes_while_writing:
+            statement = builder.insert_row(self.reach, values, on_conflict, mark, new_change(CHANGES))
+            return await self._write(db, statement, values)
+        return await db.transact(lambda transaction: self._insert_and_note(transaction, values, on_conflict, mark))
+
+    async def _insert_and_note(self, db: Connection, values: Values, on_conflict: OnConflict, mark: str) -> str | None:
+        row = await self._write(db, builder.insert_row(self.reach, values, on_conflict, mark), values)
+        if row is not None:
+            await self._note(db, [values.get(self.table.key) or key_of(self.table, row)])
+        return row
+
+    async def _note(self, db: Connection, keys: list[object]) -> None:
+        """Tell those who watch the table of new rows, with the transaction that inserts them."""
+        if self._is_delivered:
+            await note_new_rows(db, self.table, CHANGES, keys)
 
     async def update(self, db: Connection, key: object, values: Values) -> str | None:
         """Set columns of the row with this key; its JSON text, or None when there is no such row."""
@@ -104,15 +131,21 @@ class Writer:
         stamps = self._stamps(self._stamps_of_insert)
         rows = [row._replace(values=self.owned(row.values)) for row in rows] if self.reach.is_owned else rows
         keys: list[object] = []
+        new: list[object] = []
         for group in _alike(rows, by_names=on_conflict is OnConflict.MERGE):
             columns = (*group[0].values, *stamps)
             kept = tuple(name for name in columns if name not in group[0].named and name not in self._stamps_of_update)
             values = [(*row.values.values(), *stamps.values()) for row in group]
             try:
-                written = await write_rows(db, builder.insert_rows(self.reach, columns, values, on_conflict, kept))
+                if self._is_delivered and on_conflict is OnConflict.MERGE:
+                    written, inserted = await self._insert_or_merge(db, columns, values, kept)
+                else:
+                    written = await write_rows(db, builder.insert_rows(self.reach, columns, values, on_conflict, kept))
+                    inserted = written
                 if on_conflict is OnConflict.MERGE and None in written:
                     raise _at(written.index(None), self.key_taken())
                 keys += written
+                new += filter(None, inserted)
             except ApiError as error:
                 if isinstance(error, ReferenceBroken):
                     await self.refuse_erased(db, *(row.values for row in group))
@@ -121,7 +154,30 @@ class Writer:
                 raise
         # Whoever was erased before these rows were written is seen now; an erasure after that finds them.
         await self.refuse_erased(db, *(row.values for row in rows))
+        await self._note(db, new)
         return keys
+
+    async def _insert_or_merge(
+        self, db: Connection, columns: tuple[str, ...], rows: list[tuple[object, ...]], kept: tuple[str, ...]
+    ) -> tuple[list[object], list[object]]:
+        """Insert rows whose key is free, then merge the others: one statement would not tell which were new.
+
+        Per row its key, and its key or None where it was merged.
+        """
+        inserted = await write_rows(db, builder.insert_rows(self.reach, columns, rows, OnConflict.IGNORE))
+        places = [place for place, key in enumerate(inserted) if key is None]
+        written = list(inserted)
+        if places:
+            others = [rows[place] for place in places]
+            statement = builder.insert_rows(self.reach, columns, others, OnConflict.MERGE, kept)
+            try:
+                merged = await write_rows(db, statement)
+            except ApiError as error:
+                error.row = None if error.row is None else places[error.row]
+                raise
+            for place, key in zip(places, merged, strict=True):
+                written[place] = key
+        return written, inserted
 
     async def _explain_row(self, db: Connection, error: ApiError, index: int, row: Checked) -> None:
         """Say of an error which of many rows it is about."""
@@ -184,6 +240,12 @@ class Writer:
             name: instant.replace(tzinfo=None) if self.table.by_name[name].kind is Kind.LOCAL_TIMESTAMP else instant
             for name in names
         }
+
+
+def key_of(table: TableInfo, row: str) -> object:
+    """The key of a row as JSON text: what the database chose stands only there."""
+    key: object = _decode(row)[table.key]
+    return key
 
 
 def _at(row: int, error: ApiError) -> ApiError:

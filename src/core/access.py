@@ -51,6 +51,8 @@ class Policy(NamedTuple):
     """What users may do with their own rows; with all rows, where these belong to nobody."""
     hidden: Mapping[Role, tuple[str, ...]] = {}
     """Columns that do not exist for a role."""
+    is_watched: bool = False
+    """Whether its new rows are noted, and can be watched."""
 
     def permission(self, role: Role, scopes: frozenset[str]) -> Permission:
         """What a caller of this role, with these scopes, may do."""

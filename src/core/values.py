@@ -53,12 +53,6 @@ def new_uuid() -> str:
     return str(uuid_utils.uuid7())
 
 
-def first_uuid(instant: datetime) -> str:
-    """The smallest UUID of version 7 that can be made at an instant, to the millisecond, or later."""
-    digits = f"{int(instant.timestamp() * 1000):012x}"
-    return f"{digits[:8]}-{digits[8:]}-7000-8000-000000000000"
-
-
 def now() -> datetime:
     """Tell the time, in UTC, to the microsecond."""
     return datetime.now(UTC)

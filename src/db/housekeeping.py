@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from src.core.errors import ApiError
 from src.core.tables import Kind, Reach, TableInfo
-from src.core.values import first_uuid, now
+from src.core.values import now
 from src.db.connection import Database
 from src.db.queries import builder
 from src.db.queries.executor import change_rows, fetch_keys
@@ -27,17 +27,13 @@ class Retention(NamedTuple):
 
     table: TableInfo
     column: str
-    """When a row was made: an instant, or a UUID of version 7. There is an index on it."""
+    """When a row was made. There is an index on it."""
     hours: float
-    conditions: tuple[Condition, ...] = ()
-    """What must be true of a row that goes."""
 
     def expired(self) -> tuple[Condition, ...]:
-        """The conditions that a row has been kept for long enough."""
+        """The condition that a row has been kept for long enough."""
         end = now() - timedelta(hours=self.hours)
-        kind = self.table.by_name[self.column].kind
-        value = first_uuid(end) if kind is Kind.UUID else end
-        return (Filter(Target(self.column), "lt", kind, value), *self.conditions)
+        return (Filter(Target(self.column), "lt", Kind.TIMESTAMP, end),)
 
 
 class Housekeeping:

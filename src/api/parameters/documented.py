@@ -13,7 +13,7 @@ from src.api.formats import FORMATS
 from src.api.given_rows import MAX_ROWS
 from src.api.idempotency import MAX_KEY_LENGTH, NAME
 from src.api.parameters.order import MAX_SORT_TERMS
-from src.api.query import COUNTS, DEFAULT_SIZE, MAX_PAGE, MAX_SIZE
+from src.api.query import COUNTS, DEFAULT_SIZE, LAST_EVENT_ID, LAST_ID, MAX_PAGE, MAX_SIZE
 from src.core import values
 from src.core.models import TableModels
 from src.core.tables import Kind
@@ -194,6 +194,16 @@ def filter_parameters(models: TableModels) -> dict[str, Documented]:
         alias="or",
     )
     return parameters | {"tree": tree}
+
+
+def stream_parameters(models: TableModels) -> dict[str, Documented]:
+    """Filters of a stream, and the place where it goes on."""
+    last_id = {"type": "string", "pattern": LAST_ID}
+    described = "The `id` of the last event that is known: the stream goes on after it."
+    return filter_parameters(models) | {
+        LAST_EVENT_ID: _parameter(last_id, f"{described} For clients that cannot send the header."),
+        "last_event_id_header": _header("Last-Event-ID", f"{described} Without it, from now on."),
+    }
 
 
 def _pages() -> dict[str, Documented]:

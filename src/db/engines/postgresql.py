@@ -40,6 +40,7 @@ DIALECT = Dialect(
         Form.NAME: lambda _, name: member_prefix(name),
     },
     has_table_locks=True,
+    notes_while_writing=True,
     explain="EXPLAIN (FORMAT JSON) ",
 )
 

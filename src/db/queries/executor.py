@@ -100,6 +100,16 @@ async def fetch_keys(db: Connection, statement: Statement) -> list[object]:
     return [row[0] for row in await _run(db, db.fetch_long, statement)]
 
 
+async def fetch_values(db: Connection, statement: Statement) -> list[Any]:
+    """Run a statement for the first value of each row."""
+    return [row[0] for row in await _run(db, db.fetch, statement)]
+
+
+async def write_values(db: Connection, statement: Statement) -> list[Any]:
+    """Run a statement that writes rows; the value that it returns of each."""
+    return [row[0] for row in await _run(db, db.write, statement)]
+
+
 async def fetch_rows(db: Connection, statement: Statement) -> list[Row]:
     """Run a statement for rows beside their keys; per row its JSON text and its key, as the driver gives it."""
     return list(await _run(db, db.fetch, statement))

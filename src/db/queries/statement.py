@@ -67,6 +67,8 @@ class Dialect:
     """How everything else than a plain value becomes an argument."""
     has_table_locks: bool = False
     """Whether writers of a table can be waited for; where there is one writer at a time, that is not needed."""
+    notes_while_writing: bool = False
+    """Whether one statement can write a row and the change that tells of it; else they are two of one transaction."""
     explain: str = ""
     """What stands before a statement to learn how many rows the planner expects; empty where it has no number."""
 
