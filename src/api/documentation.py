@@ -64,35 +64,6 @@ class Count(BaseModel):
     count: int = Field(ge=0, examples=[12])
 
 
-class BatchPart(BaseModel):
-    """One request of a batch."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = Field(examples=["POST"])
-    url: str = Field(description="A path of this service, with its parameters.", examples=["/users"])
-    headers: dict[str, str] = Field(
-        default={}, description="`Accept`, `Content-Type`, `If-Match`, `If-None-Match`, `Prefer`.", examples=[{}]
-    )
-    body: Any = Field(default=None, examples=[{"user_id": "ada"}])
-
-
-class Batch(BaseModel):
-    """Requests that are carried out together."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    requests: list[BatchPart] = Field(max_length=100)
-
-
-class PartAnswer(BaseModel):
-    """What one request of a batch answers."""
-
-    status: int = Field(examples=[201])
-    headers: dict[str, str] = Field(examples=[{"Location": "/users/ada"}])
-    body: Any = Field(examples=[{"user_id": "ada"}])
-
-
 class SegmentMessage(BaseModel):
     """A message of Segment's API, which may have more members than these."""
 
@@ -128,6 +99,35 @@ class SegmentAnswer(BaseModel):
     results: dict[str, RefusedMessage] | None = Field(
         default=None, description="By the id of the event, or by the place in the batch.", examples=[None]
     )
+
+
+class BatchPart(BaseModel):
+    """One request of a batch."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = Field(examples=["POST"])
+    url: str = Field(description="A path of this service, with its parameters.", examples=["/users"])
+    headers: dict[str, str] = Field(
+        default={}, description="`Accept`, `Content-Type`, `If-Match`, `If-None-Match`, `Prefer`.", examples=[{}]
+    )
+    body: Any = Field(default=None, examples=[{"user_id": "ada"}])
+
+
+class Batch(BaseModel):
+    """Requests that are carried out together."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    requests: list[BatchPart] = Field(max_length=100)
+
+
+class PartAnswer(BaseModel):
+    """What one request of a batch answers."""
+
+    status: int = Field(examples=[201])
+    headers: dict[str, str] = Field(examples=[{"Location": "/users/ada"}])
+    body: Any = Field(examples=[{"user_id": "ada"}])
 
 
 class Group(BaseModel):
