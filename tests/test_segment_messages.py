@@ -50,7 +50,10 @@ def rebuilt(row: Row) -> Row:
     taken = {"messageId": row["event_id"], "userId": row["user_id"], "timestamp": row["ts"], "sentAt": row["sent_at"]}
     if made["type"] == "track":
         taken["event"] = row["event_type"]
-    made = {name: value for name, value in taken.items() if name not in made} | made
+    if made.get("sentAt") is None:
+        # It says nothing, and the batch speaks for it.
+        made.pop("sentAt", None)
+    made = taken | made
     return {name: value for name, value in made.items() if value is not None}
 
 
