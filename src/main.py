@@ -16,7 +16,7 @@ from src.api.envelope import Envelope
 from src.api.errors import answer_http_exception, answer_invalid_request
 from src.api.idempotency import KEPT_H
 from src.api.readiness import Readiness
-from src.api.routes import batch, crud_routes, health, segment
+from src.api.routes import batch, crud_routes, devices, health, segment
 from src.api.security_headers import SecuredCORS
 from src.api.watch import Watches
 from src.auth.tombstones import Tombstones
@@ -99,6 +99,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(crud_routes.receipts_router)
     app.include_router(crud_routes.session_clocks_router)
     app.include_router(segment.segment_router)
+    app.include_router(devices.devices_router)
     app.include_router(batch.batch_router)
     app.include_router(health.health_router)
     return app

@@ -143,7 +143,7 @@ class Policies:
     @property
     def watched(self) -> frozenset[str]:
         """The tables whose new rows can be watched."""
-        return frozenset(policy.table for policy in self._policies.values() if policy.is_watched)
+        return frozenset(policy.table for policy in self._policies.values() if policy.delivery)
 
     def owner_of(self, table: str) -> str:
         """The column with the owner of a table's rows; empty where they have none."""
@@ -162,7 +162,7 @@ class Policies:
             permission = policy.permission(role, scopes)
             if permission != NOTHING:
                 hidden = policy.hidden.get(role, ())
-                grants[name] = Grant(models.seen_as(policy.owner, hidden), permission)
+                grants[name] = Grant(models.seen_as(policy.owner, policy.delivery, hidden), permission)
         readable = {name: grant.models.info for name, grant in grants.items() if Action.READ in grant.permission}
         for name, grant in grants.items():
             grant.models.info.relations.update(

@@ -64,43 +64,6 @@ class Count(BaseModel):
     count: int = Field(ge=0, examples=[12])
 
 
-class SegmentMessage(BaseModel):
-    """A message of Segment's API, which may have more members than these."""
-
-    model_config = ConfigDict(extra="allow")
-
-    type: str = Field(default="track", min_length=1, max_length=255, examples=["track"])
-    event: str | None = Field(default=None, description="What happened, in a `track`.", examples=["tap"])
-    messageId: str | None = Field(default=None, description="The same one when it is sent again.")  # noqa: N815
-    userId: str | None = Field(default=None, examples=["ada"])  # noqa: N815
-    timestamp: str | None = Field(default=None, examples=["2026-01-31T09:30:00.125Z"])
-
-
-class SegmentBatch(BaseModel):
-    """Messages of Segment's API."""
-
-    model_config = ConfigDict(extra="allow")
-
-    batch: list[SegmentMessage | Any] = Field(max_length=10_000)
-    sentAt: Any = Field(default=None, examples=["2026-01-31T09:31:00Z"])  # noqa: N815
-
-
-class RefusedMessage(BaseModel):
-    """Why a message is not stored."""
-
-    result: Literal["drop", "retry"]
-    detail: str
-
-
-class SegmentAnswer(BaseModel):
-    """What became of messages: those that `results` does not name are stored."""
-
-    success: Literal[True]
-    results: dict[str, RefusedMessage] | None = Field(
-        default=None, description="By the id of the event, or by the place in the batch.", examples=[None]
-    )
-
-
 class BatchPart(BaseModel):
     """One request of a batch."""
 
@@ -128,6 +91,71 @@ class PartAnswer(BaseModel):
     status: int = Field(examples=[201])
     headers: dict[str, str] = Field(examples=[{"Location": "/users/ada"}])
     body: Any = Field(examples=[{"user_id": "ada"}])
+
+
+class DeliveryResult(BaseModel):
+    """What became of a row that a device delivered."""
+
+    result: Literal["ok", "duplicate", "drop", "retry"] = Field(examples=["drop"])
+    detail: str | None = Field(default=None, description="Why.", examples=["event_type: is required"])
+
+
+class DeliveryReceipt(BaseModel):
+    """Which of a device's numbered rows are stored."""
+
+    contiguous_through: int = Field(description="All rows with numbers up to this one are stored.", examples=[1016])
+    received_through: int = Field(description="The largest number that was seen.", examples=[1041])
+    missing: list[tuple[int, int]] = Field(
+        description="The ranges of numbers that are missing, at most 1,000 of them.", examples=[[[1017, 1019]]]
+    )
+
+
+class DeviceReceipt(DeliveryReceipt):
+    """What has arrived from a device."""
+
+    device_id: str = Field(examples=["pixel-1"])
+
+
+class DeliveryAnswer(BaseModel):
+    """What became of rows that a device delivered."""
+
+    accepted: int = Field(ge=0, description="How many rows are stored, now or before.", examples=[998])
+    results: dict[str, DeliveryResult] = Field(
+        description="By the row's key, or by its index where it has none; those that are `ok` are left out."
+    )
+    receipts: dict[str, DeliveryReceipt] | None = Field(
+        default=None, description="By device, for rows that have a number."
+    )
+
+
+class SegmentMessage(BaseModel):
+    """A message of Segment's API, which may have more members than these."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(default="track", min_length=1, max_length=255, examples=["track"])
+    event: str | None = Field(default=None, description="What happened, in a `track`.", examples=["tap"])
+    messageId: str | None = Field(default=None, description="The same one when it is sent again.")  # noqa: N815
+    userId: str | None = Field(default=None, examples=["ada"])  # noqa: N815
+    timestamp: str | None = Field(default=None, examples=["2026-01-31T09:30:00.125Z"])
+
+
+class SegmentBatch(BaseModel):
+    """Messages of Segment's API."""
+
+    model_config = ConfigDict(extra="allow")
+
+    batch: list[SegmentMessage | Any] = Field(max_length=10_000)
+    sentAt: Any = Field(default=None, examples=["2026-01-31T09:31:00Z"])  # noqa: N815
+
+
+class SegmentAnswer(BaseModel):
+    """What became of messages: those that `results` does not name are stored."""
+
+    success: Literal[True]
+    results: dict[str, DeliveryResult] | None = Field(
+        default=None, description="By the id of the event, or by the place in the batch.", examples=[None]
+    )
 
 
 class Group(BaseModel):

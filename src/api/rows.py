@@ -17,7 +17,7 @@ from src.api.query import parse_key, parse_row_request, split_query
 from src.api.writer import Writer, key_of
 from src.core.access import Action
 from src.core.errors import InvalidRequest, Problem, ReferenceBroken
-from src.core.tables import Delivery, Reach, TableInfo
+from src.core.tables import Reach, TableInfo
 from src.db.connection import Connection, Result, Work
 from src.db.queries import builder
 from src.db.queries.executor import fetch_row, transact, write_row
@@ -27,10 +27,9 @@ from src.db.queries.writes import OnConflict
 class RowHandlers:
     """The handlers of one table."""
 
-    def __init__(self, table: str, *, auto_timestamps: bool, delivery: Delivery | None = None) -> None:
+    def __init__(self, table: str, *, auto_timestamps: bool) -> None:
         self._name = table
         self._auto_timestamps = auto_timestamps
-        self._delivery = delivery
 
     async def read_row(self, request: Request) -> Answer:
         """Answer the row with the key in the path."""
@@ -189,12 +188,7 @@ class RowHandlers:
         return Answer(200, msgspec.json.encode(counts), prefers.applied("tx"))
 
     def _writer(self, request: Request, action: Action) -> Writer:
-        return Writer(
-            request.access(self._name, action),
-            request.tombstones,
-            auto_timestamps=self._auto_timestamps,
-            delivery=self._delivery,
-        )
+        return Writer(request.access(self._name, action), request.tombstones, auto_timestamps=self._auto_timestamps)
 
     def _may_see(self, request: Request) -> bool:
         """Whether the caller may be shown a row that was there before."""

@@ -1,16 +1,17 @@
 """How rows of one table are written: what the server adds to them, and what it says when one is refused."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from src.api.access import Access
 from src.api.bodies import Checked, Values, place_of
+from src.api.deliveries.ledger import Ledger
 from src.api.dependencies import MODEL_MAP
-from src.auth.tombstones import Tombstones
-from src.core.errors import ApiError, KeyExists, Problem, ReferenceBroken, RowConflict, ValueRefused
-from src.core.tables import Delivery, Kind, TableInfo
+from src.auth.tombstones import ERASED, Tombstones
+from src.core.errors import ApiError, KeyExists, PersonErased, Problem, ReferenceBroken, RowConflict, ValueRefused
+from src.core.tables import Kind, TableInfo
 from src.core.values import now
 from src.db.connection import Connection
 from src.db.feeds import new_change, note_new_rows
@@ -19,6 +20,7 @@ from src.db.queries.executor import (
     count_referring_rows,
     fetch_row,
     find_missing_references,
+    write_each,
     write_row,
     write_rows,
 )
@@ -37,12 +39,11 @@ MAX_TRIES = 10
 class Writer:
     """Writes the rows of one table that a request may touch."""
 
-    def __init__(
-        self, access: Access, tombstones: Tombstones, *, auto_timestamps: bool, delivery: Delivery | None = None
-    ) -> None:
+    def __init__(self, access: Access, tombstones: Tombstones, *, auto_timestamps: bool) -> None:
         self._tombstones = tombstones
-        self._is_delivered = delivery is not None
         self.models = access.models
+        delivery = access.models.delivery
+        self._ledger = Ledger(delivery, access.table.owner) if delivery else None
         self.reach = access.reach
         self.table = access.table
         self._access = access
@@ -71,9 +72,9 @@ class Writer:
             PersonErased: it is about somebody who was erased.
         """
         mark = await self._mark(db, values)
-        if not self._is_delivered:
+        if not self._ledger:
             return await self._write(db, builder.insert_row(self.reach, values, on_conflict, mark), values)
-        if db.dialect.notes_while_writing:
+        if db.dialect.notes_while_writing and not self._ledger.concerns(values):
             statement = builder.insert_row(self.reach, values, on_conflict, mark, new_change(CHANGES))
             return await self._write(db, statement, values)
         return await db.transact(lambda transaction: self._insert_and_note(transaction, values, on_conflict, mark))
@@ -81,13 +82,14 @@ class Writer:
     async def _insert_and_note(self, db: Connection, values: Values, on_conflict: OnConflict, mark: str) -> str | None:
         row = await self._write(db, builder.insert_row(self.reach, values, on_conflict, mark), values)
         if row is not None:
-            await self._note(db, [values.get(self.table.key) or key_of(self.table, row)])
+            await self.note(db, [{self.table.key: key_of(self.table, row)} | values])
         return row
 
-    async def _note(self, db: Connection, keys: list[object]) -> None:
-        """Tell those who watch the table of new rows, with the transaction that inserts them."""
-        if self._is_delivered:
-            await note_new_rows(db, self.table, CHANGES, keys)
+    async def note(self, db: Connection, rows: Sequence[Values]) -> None:
+        """Keep what new rows tell, and tell those who watch the table of them, in the transaction that inserts them."""
+        if self._ledger and rows:
+            await self._ledger.record(db, rows, now())
+            await note_new_rows(db, self.table, CHANGES, [values[self.table.key] for values in rows])
 
     async def update(self, db: Connection, key: object, values: Values) -> str | None:
         """Set columns of the row with this key; its JSON text, or None when there is no such row."""
@@ -131,13 +133,13 @@ class Writer:
         stamps = self._stamps(self._stamps_of_insert)
         rows = [row._replace(values=self.owned(row.values)) for row in rows] if self.reach.is_owned else rows
         keys: list[object] = []
-        new: list[object] = []
+        new: list[Values] = []
         for group in _alike(rows, by_names=on_conflict is OnConflict.MERGE):
             columns = (*group[0].values, *stamps)
             kept = tuple(name for name in columns if name not in group[0].named and name not in self._stamps_of_update)
             values = [(*row.values.values(), *stamps.values()) for row in group]
             try:
-                if self._is_delivered and on_conflict is OnConflict.MERGE:
+                if self._ledger and on_conflict is OnConflict.MERGE:
                     written, inserted = await self._insert_or_merge(db, columns, values, kept)
                 else:
                     written = await write_rows(db, builder.insert_rows(self.reach, columns, values, on_conflict, kept))
@@ -145,7 +147,8 @@ class Writer:
                 if on_conflict is OnConflict.MERGE and None in written:
                     raise _at(written.index(None), self.key_taken())
                 keys += written
-                new += filter(None, inserted)
+                if self._ledger:
+                    new += [row.values | {self.table.key: key} for row, key in zip(group, inserted, strict=True) if key]
             except ApiError as error:
                 if isinstance(error, ReferenceBroken):
                     await self.refuse_erased(db, *(row.values for row in group))
@@ -154,8 +157,26 @@ class Writer:
                 raise
         # Whoever was erased before these rows were written is seen now; an erasure after that finds them.
         await self.refuse_erased(db, *(row.values for row in rows))
-        await self._note(db, new)
+        await self.note(db, new)
         return keys
+
+    async def insert_each(self, db: Connection, rows: list[Values]) -> list[object]:
+        """Insert rows of which each stands for itself; per row its key, None where its key exists, or its refusal.
+
+        Whether they are about somebody who was erased is for the caller to ask, and so is what else they tell.
+        """
+        stamps = self._stamps(self._stamps_of_insert)
+        outcomes: list[object] = []
+        for group in _alike([Checked(values, ()) for values in rows], by_names=False):
+            columns = (*group[0].values, *stamps)
+            values = [(*row.values.values(), *stamps.values()) for row in group]
+            outcomes += await write_each(db, builder.insert_rows(self.reach, columns, values, OnConflict.IGNORE))
+        return outcomes
+
+    async def find_erased(self, db: Connection, rows: Iterable[Values]) -> set[str]:
+        """Those whom rows are about who were erased."""
+        people = set(filter(None, map(self._person, rows)))
+        return await self._tombstones.find_erased(db, people) if people else set()
 
     async def _insert_or_merge(
         self, db: Connection, columns: tuple[str, ...], rows: list[tuple[object, ...]], kept: tuple[str, ...]
@@ -210,9 +231,8 @@ class Writer:
         Raises:
             PersonErased: one is.
         """
-        people = set(filter(None, map(self._person, rows)))
-        if people:
-            await self._tombstones.refuse_erased(db, people)
+        if await self.find_erased(db, rows):
+            raise PersonErased(ERASED)
 
     def _person(self, values: Values) -> str:
         return str(values.get(self.table.owner) or "") if self.table.owner else ""

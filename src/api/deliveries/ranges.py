@@ -25,7 +25,7 @@ class Received(NamedTuple):
         return self.missing[0][0] - 1 if self.missing else self.through
 
     def with_numbers(self, numbers: Iterable[int]) -> "Received":
-        """The account after more numbers have arrived, in any order, old ones among them; those below 1 do not count."""
+        """The account after more numbers have arrived, in any order, old ones among them; from 1 on they count."""
         runs = list(runs_of(numbers))
         missing, through = list(_difference(self.missing, runs)), self.through
         for first, last in runs:

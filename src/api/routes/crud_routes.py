@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from src.api.access import Rule
 from src.api.archive import ArchiveHandlers
+from src.api.deliveries.handlers import DeliveryHandlers
 from src.api.dependencies import models_of
 from src.api.direct import DirectRoute, Documented, Handler, documented
 from src.api.documentation import (
@@ -27,6 +28,7 @@ from src.api.documentation import (
     NOT_MODIFIED,
     REPLAYED_HEADER,
     Count,
+    DeliveryAnswer,
     Group,
     problems,
     success,
@@ -39,6 +41,7 @@ from src.api.parameters.documented import (
     body_parameter,
     cascade_parameter,
     condition_parameters,
+    delivered_parameter,
     filter_parameters,
     idempotency_parameter,
     key_parameter,
@@ -88,8 +91,8 @@ def create_crud_router(  # noqa: PLR0913  a table is declared in one call
         TypeError: the owner's column does not hold text.
     """
     models = models_of(table_name)
-    policy = _policy(models, prefix, owner, users_may, hidden or {})._replace(is_watched=delivery is not None)
-    handlers = RowHandlers(table_name, auto_timestamps=auto_timestamps, delivery=delivery)
+    policy = _policy(models, prefix, owner, users_may, hidden or {})._replace(delivery=delivery)
+    handlers = RowHandlers(table_name, auto_timestamps=auto_timestamps)
     many_rows = ManyRowsHandlers(table_name, auto_timestamps=auto_timestamps)
     lists = ListHandlers(table_name)
     router = APIRouter(prefix=prefix, tags=list(tags), route_class=DirectRoute)
@@ -228,6 +231,17 @@ def create_crud_router(  # noqa: PLR0913  a table is declared in one call
         | problems(404, 409, 412),
     )
     if delivery:
+        add(
+            "POST",
+            "/-/batch",
+            f"deliver_{many}",
+            DeliveryHandlers(table_name, auto_timestamps=auto_timestamps).deliver_rows,
+            delivered_parameter(models.create) | prefer_parameter("return=representation"),
+            summary=f"Deliver rows of {name}, each for itself",
+            response_model=DeliveryAnswer,
+            response_model_exclude_none=True,
+            responses=success(200, "What became of each row.") | problems(413, 415),
+        )
         add(
             "GET",
             "/-/stream",

@@ -175,6 +175,7 @@ def insert_rows(
     return ManyStatement(
         one,
         bulk,
+        InsertShape(table, columns, on_conflict, returned, kept, merged_owner),
         rows,
         columns.index(table.key) if has_keys else None,
         tells_keys=tells_keys,
