@@ -14,9 +14,10 @@ from src.api.direct import index_of
 from src.api.documentation import INTRODUCTION, describe
 from src.api.envelope import Envelope
 from src.api.errors import answer_http_exception, answer_invalid_request
+from src.api.idempotency import KEPT_H
 from src.api.metrics.metrics import Metrics
 from src.api.readiness import Readiness
-from src.api.routes import batch, crud_routes, devices, health, operation
+from src.api.routes import batch, crud_routes, devices, health, operation, segment
 from src.api.security_headers import SecuredCORS
 from src.api.telemetry import NamedSpans, telemetry_of
 from src.api.watch import Watches
@@ -25,6 +26,7 @@ from src.core.config import Settings, load_settings
 from src.core.logging import configure_logging
 from src.core.version import VERSION
 from src.db.connection import connect
+from src.db.housekeeping import Housekeeping, Retention
 from src.models import api_keys, changes, feeds, idempotency_keys, secrets, tombstones
 
 # Tables of the service's own, to which no route leads.
@@ -49,7 +51,11 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     await app.state.database.open()
     await app.state.metrics.open(settings.metrics_dir, app.state.database)
     app.state.watches = Watches(app.state.database, settings, index_of(app).policies.watched)
+    kept = (Retention(idempotency_keys.TABLE.info, "created_at", KEPT_H),)
+    housekeeping = Housekeeping(app.state.database, kept, settings.housekeeping_s)
+    housekeeping.start()
     yield
+    await housekeeping.close()
     await app.state.watches.close()
     await app.state.door.close()
     await app.state.metrics.close()
@@ -71,6 +77,7 @@ def create_app(settings: Settings) -> FastAPI:
             expose_headers=[
                 *("Link", "Location", "X-Request-ID", "Retry-After"),
                 *("X-Total-Count", "Preference-Applied", "Content-Disposition", "ETag"),
+                "Idempotency-Replayed",
                 *("RateLimit", "RateLimit-Policy"),
             ],
         )
@@ -101,6 +108,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(crud_routes.algos_router)
     app.include_router(crud_routes.receipts_router)
     app.include_router(crud_routes.session_clocks_router)
+    app.include_router(segment.segment_router)
     app.include_router(devices.devices_router)
     app.include_router(batch.batch_router)
     app.include_router(health.health_router)

@@ -19,6 +19,8 @@ ROUTES = {
     "/users/ada": "DELETE, GET, HEAD, OPTIONS, PATCH, PUT",
     "/events": "DELETE, GET, HEAD, OPTIONS, PATCH, POST, QUERY",
     "/batch": "OPTIONS, POST",
+    "/v1/batch": "OPTIONS, POST",
+    "/v1/track": "OPTIONS, POST",
     "/events/-/query": "OPTIONS, POST",
     "/events/-/aggregate": "GET, HEAD, OPTIONS, QUERY",
     "/events/01994d5e-6f1c-7c3a-9d5b-3f2a1b0c4d5e": "DELETE, GET, HEAD, OPTIONS, PATCH, PUT",

@@ -57,12 +57,16 @@ class Rule(NamedTuple):
     """The scope that a service must have; people must be admins."""
     policy: Policy | None = None
     """What decides, by what a request does with the rows of a table."""
+    takes_write_keys: bool = False
+    """Whether its clients are those of Segment: they show an API key as a user name without password (RFC 7617), and
+    look for `code` and `message` in an error."""
 
 
 PUBLIC = Rule(is_public=True)
 SIGNED_IN = Rule()
 FOR_METRICS = Rule(scope=METRICS_SCOPE)
 FOR_ADMINS = Rule(scope=ADMIN_SCOPE)
+FOR_SEGMENT = Rule(takes_write_keys=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The audit: a line for every request that was denied, and for every look at other people's rows."""
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 from starlette.types import Scope
@@ -8,7 +9,7 @@ from starlette.types import Scope
 from src.api.access import Principal
 from src.api.direct import Resource
 from src.api.errors import status_of
-from src.api.http import Request
+from src.api.http import Read, Request
 from src.core.access import WATCHED
 from src.core.errors import ApiError, Forbidden, NotServedHere, TooManyRequests, Unauthenticated
 from src.core.logging import FIELDS
@@ -24,7 +25,7 @@ def record_denial(principal: Principal, scope: Scope, route: str, address: str, 
     """Write down who was denied what, from where, and why."""
     reason = error.reason if isinstance(error, Unauthenticated) else error.detail
     more = {"address": address, "status": status_of(error), "reason": reason}
-    log.warning("denied", extra={FIELDS: _who_and_what(principal, scope, route) | more})
+    log.warning("denied", extra={FIELDS: _who_and_what(principal, scope, scope["method"], route) | more})
 
 
 def record_read(request: Request, resource: Resource, rows: int | None) -> None:
@@ -32,20 +33,35 @@ def record_read(request: Request, resource: Resource, rows: int | None) -> None:
 
     `rows` is None where reading was not what was asked.
     """
-    principal, scope, policy = request.principal, request.scope, resource.rule.policy
-    if rows is None or principal.role not in WATCHED or policy is None:
-        return
+    if rows is not None and request.principal.role in WATCHED:
+        record_reads(request, reads_of(request, resource, rows))
+
+
+def record_reads(request: Request, reads: Iterable[Read]) -> None:
+    """Write down who has read how many rows of other people in the parts of a request."""
+    principal = request.principal
+    if principal.role in WATCHED:
+        for method, route, table, rows, key in reads:
+            more = {"table": table, "rows": rows} | ({"key": key} if key else {})
+            log.info("read", extra={FIELDS: _who_and_what(principal, request.scope, method, route) | more})
+
+
+def reads_of(request: Request, resource: Resource, rows: int | None) -> tuple[Read, ...]:
+    """What a request has read, if the rows may be other people's; nothing where reading was not what was asked."""
+    scope, policy = request.scope, resource.rule.policy
+    if rows is None or policy is None:
+        return ()
     # Rows of a table without owners may be expanded to rows that have one, by a URL or by a body.
-    if policy.owner or principal.sight[policy.table].models.info.relations:
-        more = {"table": policy.table, "rows": rows} | ({"key": request.key} if request.key else {})
-        log.info("read", extra={FIELDS: _who_and_what(principal, scope, resource.template) | more})
+    if not (policy.owner or request.principal.sight[policy.table].models.info.relations):
+        return ()
+    return (Read(scope["method"], resource.template, policy.table, rows, request.key),)
 
 
-def _who_and_what(principal: Principal, scope: Scope, route: str) -> dict[str, Any]:
+def _who_and_what(principal: Principal, scope: Scope, method: str, route: str) -> dict[str, Any]:
     return {
         "role": principal.role.value,
         "who": principal.name,
-        "method": scope["method"],
+        "method": method,
         "route": route,
         "request_id": scope.get("request_id", ""),
     }

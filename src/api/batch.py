@@ -4,12 +4,12 @@ from typing import NoReturn
 from urllib.parse import unquote
 
 import msgspec
-from starlette.types import Message, Scope
+from starlette.types import Scope
 
-from src.api.audit import record_read
+from src.api.audit import reads_of
 from src.api.conditions import refuse_conditions
 from src.api.direct import find_handler, index_of
-from src.api.http import JSON_TYPE, Answer, Request, StreamedAnswer, shortened
+from src.api.http import JSON_TYPE, Answer, Read, Request, StreamedAnswer, receive_of, shortened
 from src.api.preferences import read_preferences
 from src.api.strict_json import parse_json
 from src.core.errors import (
@@ -70,18 +70,20 @@ async def run_batch(request: Request) -> Answer:
     parts = _read_parts(body)
     prepared = [_prepare(request, index, part) for index, part in enumerate(parts)]
 
-    async def run(db: Connection) -> bytes:
+    async def run(db: Connection) -> Answer:
         answers: list[bytes] = []
+        reads: list[Read] = []
         room = MAX_ANSWER_BYTES
         for index, part in enumerate(prepared):
-            answers.append(await _run_part(part, db, index))
-            room -= len(answers[-1])
+            answer, read = await _run_part(part, db, index)
+            answers.append(answer)
+            reads += read
+            room -= len(answer)
             if room < 0:
                 raise _refused(index, "url", f"the answers have more than {MAX_ANSWER_BYTES} bytes; ask for less")
-        return b"[" + b",".join(answers) + b"]"
+        return Answer(200, b"[" + b",".join(answers) + b"]", prefers.applied("tx"), reads=tuple(reads))
 
-    answers = await request.transact(run, is_rehearsal=prefers.is_rehearsal)
-    return Answer(200, answers, prefers.applied("tx"))
+    return await request.transact(run, is_rehearsal=prefers.is_rehearsal)
 
 
 def _read_parts(body: bytes) -> list[Part]:
@@ -128,10 +130,6 @@ def _prepare(request: Request, index: int, part: Part) -> Request:
     if has_tx:
         raise _refused(index, "headers/prefer", "tx is said by the batch, for all of its parts")
     body = _body_of(index, part, headers.setdefault("content-type", JSON_TYPE.decode()))
-
-    async def receive() -> Message:
-        return {"type": "http.request", "body": body}
-
     scope: Scope = {
         **request.scope,
         "method": part.method,
@@ -139,7 +137,7 @@ def _prepare(request: Request, index: int, part: Part) -> Request:
         "query_string": query.encode(),
         "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
     }
-    return Request(scope, receive, "", request.principal)
+    return Request(scope, receive_of(body), "", request.principal)
 
 
 def _body_of(index: int, part: Part, content_type: str) -> bytes:
@@ -154,7 +152,8 @@ def _body_of(index: int, part: Part, content_type: str) -> bytes:
     return text.encode()
 
 
-async def _run_part(part: Request, db: Connection, index: int) -> bytes:
+async def _run_part(part: Request, db: Connection, index: int) -> tuple[bytes, tuple[Read, ...]]:
+    """Carry out a part; what it answers, and what it has read."""
     try:
         resource, key = index_of(part.scope["app"]).find(part.scope)
         if resource is None or resource.rule.policy is None:
@@ -164,15 +163,12 @@ async def _run_part(part: Request, db: Connection, index: int) -> bytes:
         answer = await handle(part)
         if isinstance(answer, StreamedAnswer):
             raise InvalidRequest("an export is no part of a batch; ask for it alone")
-        record_read(part, resource, answer.rows)
+        reads = reads_of(part, resource, answer.rows)
     except ApiError as error:
         _fail(index, part, error)
     headers = {_name_of(name): value.decode("latin-1") for name, value in answer.headers}
-    return b'{"status":%d,"headers":%s,"body":%s}' % (
-        answer.status,
-        msgspec.json.encode(headers),
-        answer.body or b"null",
-    )
+    encoded = msgspec.json.encode(headers)
+    return b'{"status":%d,"headers":%s,"body":%s}' % (answer.status, encoded, answer.body or b"null"), reads
 
 
 def _fail(index: int, part: Request, error: ApiError) -> NoReturn:

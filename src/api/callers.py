@@ -1,6 +1,7 @@
 """Who asks: what a request says of its caller, made into a principal."""
 
 import logging
+from base64 import b64decode
 from hashlib import blake2b
 from time import time
 from typing import NamedTuple, Protocol
@@ -34,8 +35,8 @@ ROLES = {"researcher": Role.RESEARCHER, "admin": Role.ADMIN}
 class Callers(Protocol):
     """Tells who a caller is."""
 
-    async def identify(self, scope: Scope) -> Principal:
-        """Who sent a request.
+    async def identify(self, scope: Scope, *, takes_write_keys: bool = False) -> Principal:
+        """Who sent a request; where the route takes write keys, an API key may stand as a user name.
 
         Raises:
             Unauthenticated: credentials that do not count.
@@ -54,7 +55,7 @@ class Anybody:
         self._anybody = policies.principal(Role.ANYBODY)
         self._must_be_local = must_be_local
 
-    async def identify(self, scope: Scope) -> Principal:
+    async def identify(self, scope: Scope, *, takes_write_keys: bool = False) -> Principal:
         if self._must_be_local and (reason := why_not_local(scope)):
             raise NotServedHere(
                 f"this service has no authentication and answers its own machine only; of this request, {reason}. Set "
@@ -87,8 +88,8 @@ class Known:
         self._accounts = Accounts(MODEL_MAP["users"].info, settings.credentials_cache_s)
         self._keys = KeyStore(api_keys.TABLE.info, settings.credentials_cache_s)
 
-    async def identify(self, scope: Scope) -> Principal:
-        credentials = read_credentials(scope)
+    async def identify(self, scope: Scope, *, takes_write_keys: bool = False) -> Principal:
+        credentials = read_credentials(scope, takes_write_keys=takes_write_keys)
         if credentials is None:
             return NOBODY
         try:
@@ -157,10 +158,11 @@ class Credentials(NamedTuple):
     """An API key; else a Firebase ID token."""
 
 
-def read_credentials(scope: Scope) -> Credentials | None:
+def read_credentials(scope: Scope, *, takes_write_keys: bool = False) -> Credentials | None:
     """What a request shows of its caller; None where it shows nothing.
 
-    An API key stands in `X-API-Key`, or as a bearer token for clients that know nothing else.
+    An API key stands in `X-API-Key`, or as a bearer token for clients that know nothing else; or as the user name of
+    HTTP Basic, where the route takes write keys. Nowhere else: browsers send those by themselves, also for other pages.
 
     Raises:
         Unauthenticated: both headers, one of them twice, or an unknown scheme.
@@ -177,10 +179,20 @@ def read_credentials(scope: Scope) -> Credentials | None:
     if name == b"x-api-key":
         return Credentials(text, is_key=True)
     scheme, _, token = text.partition(" ")
+    if takes_write_keys and scheme.lower() == "basic":
+        return Credentials(_user_name(token), is_key=True)
     if scheme.lower() != "bearer":
         raise Unauthenticated(WHO_ARE_YOU, "an unknown scheme of authorization")
     token = token.strip()
     return Credentials(token, is_key=token.startswith(PREFIX))
+
+
+def _user_name(token: str) -> str:
+    """The user name in the credentials of HTTP Basic; empty where there is none."""
+    try:
+        return b64decode(token.strip(), validate=True).decode().partition(":")[0]
+    except ValueError:
+        return ""
 
 
 def callers_of(settings: Settings, policies: Policies, proxies: TrustedProxies) -> Callers:

@@ -126,6 +126,36 @@ class DeliveryAnswer(BaseModel):
     receipts: dict[str, DeliveryReceipt] = Field(description="By device, of the rows that have a number.")
 
 
+class SegmentMessage(BaseModel):
+    """A message of Segment's API, which may have more members than these."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(default="track", min_length=1, max_length=255, examples=["track"])
+    event: str | None = Field(default=None, description="What happened, in a `track`.", examples=["tap"])
+    messageId: str | None = Field(default=None, description="The same one when it is sent again.")  # noqa: N815
+    userId: str | None = Field(default=None, examples=["ada"])  # noqa: N815
+    timestamp: str | None = Field(default=None, examples=["2026-01-31T09:30:00.125Z"])
+
+
+class SegmentBatch(BaseModel):
+    """Messages of Segment's API."""
+
+    model_config = ConfigDict(extra="allow")
+
+    batch: list[SegmentMessage | Any] = Field(max_length=10_000)
+    sentAt: Any = Field(default=None, examples=["2026-01-31T09:31:00Z"])  # noqa: N815
+
+
+class SegmentAnswer(BaseModel):
+    """What became of messages: those that `results` does not name are stored."""
+
+    success: Literal[True]
+    results: dict[str, DeliveryResult] | None = Field(
+        default=None, description="By the id of the event, or by the place in the batch.", examples=[None]
+    )
+
+
 class Group(BaseModel):
     """One group of rows: its members are named as `group` and `select` name them."""
 
@@ -147,6 +177,12 @@ ETAG_HEADER = {
     "ETag": {
         "description": "Another one for every other byte of the row; send it back in `If-Match` or `If-None-Match`.",
         "schema": {"type": "string"},
+    }
+}
+REPLAYED_HEADER = {
+    "Idempotency-Replayed": {
+        "description": "Says that this is the answer to an earlier request with the same `Idempotency-Key`.",
+        "schema": {"type": "string", "const": "true"},
     }
 }
 LINK_HEADER = {

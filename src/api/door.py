@@ -21,7 +21,7 @@ class Door:
         self._per_address = Limiter.or_none("address", settings.rate_limit_per_address, window_s)
         self._per_principal = Limiter.or_none("principal", settings.rate_limit_per_principal, window_s)
 
-    async def identify(self, scope: Scope) -> tuple[Principal, HeaderPairs]:
+    async def identify(self, scope: Scope, *, takes_write_keys: bool = False) -> tuple[Principal, HeaderPairs]:
         """Who asks, and what the answer tells of the limit of their address.
 
         Raises:
@@ -31,7 +31,7 @@ class Door:
         headers: HeaderPairs = ()
         if self._per_address:
             headers = _count(self._per_address, counted_address(self.address(scope)))
-        return await self._callers.identify(scope), headers
+        return await self._callers.identify(scope, takes_write_keys=takes_write_keys), headers
 
     def count(self, principal: Principal) -> HeaderPairs:
         """Count a request of theirs; what the answer tells of their limit.

@@ -7,8 +7,8 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from src.api.access import FOR_ADMINS, NOBODY, Rule
-from src.api.audit import DENIALS, record_denial, record_read
+from src.api.access import FOR_ADMINS, NOBODY, PUBLIC, Rule
+from src.api.audit import DENIALS, record_denial, record_read, record_reads
 from src.api.callers import is_for_admins
 from src.api.direct import Resource, find_handler, index_of
 from src.api.door import Door, HeaderPairs
@@ -85,6 +85,7 @@ class Exchange:
         "principal",
         "request_id",
         "route",
+        "rule",
         "scope",
         "send_message",
         "status",
@@ -95,6 +96,7 @@ class Exchange:
         self.send_message = send
         self.request_id = ""
         self.route = ""
+        self.rule = PUBLIC
         self.status = 0
         self.bytes_sent = 0
         self.principal = NOBODY
@@ -123,13 +125,14 @@ class Exchange:
         if not rule.is_public:
             door: Door = self.scope["app"].state.door
             # Who asks is known before they are counted, so that the audit can say who was refused.
-            self.principal, self._limits = await door.identify(self.scope)
+            self.principal, self._limits = await door.identify(self.scope, takes_write_keys=rule.takes_write_keys)
             self._limits += door.count(self.principal)
             self.principal.check(rule)
 
     async def answer(self, resource: Resource, key: str, receive: Receive) -> None:
         """Answer by a direct route."""
         self.route = resource.template
+        self.rule = resource.rule
         await self.admit(resource.rule)
         handle = find_handler(resource, self.scope["method"])
         request = Request(self.scope, receive, key, self.principal)
@@ -144,6 +147,8 @@ class Exchange:
             if isinstance(answer, StreamedAnswer) and answer.tally:
                 rows = answer.tally.rows
             record_read(request, resource, rows)
+            if isinstance(answer, Answer) and answer.reads:
+                record_reads(request, answer.reads)
 
     async def send_answer(self, answer: Answer) -> None:
         """Send an answer of our own."""
@@ -189,7 +194,8 @@ class Exchange:
             address = self.scope["app"].state.door.address(self.scope)
             record_denial(self.principal, self.scope, self.route, address, error)
         if isinstance(error, ApiError):
-            return answer_error(error, self.scope["path"], self.request_id)
+            has_code = self.rule.takes_write_keys
+            return answer_error(error, self.scope["path"], self.request_id, has_code=has_code)
         _log_defect(self)
         return answer_status(500, DEFECT, self.scope["path"], self.request_id)
 

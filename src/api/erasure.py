@@ -5,6 +5,7 @@ from contextlib import suppress
 from src.api.access import Principal
 from src.api.dependencies import carriers_of
 from src.api.http import shortened
+from src.api.idempotency import forget_answers
 from src.auth.tombstones import Tombstones
 from src.core.access import Action, Role
 from src.core.errors import FeatureMissing, RowNotFound
@@ -74,6 +75,9 @@ async def erase(db: Connection, reach: Reach, key: object, tombstones: Tombstone
             await wait_for_writers(db, other)
             counts[name] += await change_rows(db, builder.delete_rows(Reach.whole(other), carried))
     own = await change_rows(db, builder.delete_rows(reach, (builder.has_key(table, key),)))
+    if table.owner == table.key:
+        # By now, all who wrote about the person have finished, and so are the answers that they got.
+        await forget_answers(db, str(key))
     return {table.name: own, **counts}
 
 

@@ -21,6 +21,7 @@ STATUS_CODES: dict[type[ApiError], int] = {
     errors.MethodNotAllowed: 405,
     errors.RequestTimeout: 408,
     errors.RowConflict: 409,
+    errors.KeyReused: 409,
     errors.PersonErased: 410,
     errors.PreconditionFailed: 412,
     errors.BodyTooLarge: 413,
@@ -38,8 +39,12 @@ def status_of(error: ApiError) -> int:
     return next(STATUS_CODES[class_] for class_ in type(error).__mro__ if class_ in STATUS_CODES)
 
 
-def answer_error(error: ApiError, path: str, request_id: str) -> Answer:
-    """The answer to a request that ended in `error`."""
+def answer_error(error: ApiError, path: str, request_id: str, *, has_code: bool = False) -> Answer:
+    """The answer to a request that ended in `error`.
+
+    With `has_code` it has the members `code` and `message` too: without them, SDKs of RudderStack take any error for
+    one of the network, and try again where nothing can come of it.
+    """
     headers: tuple[tuple[bytes, bytes], ...] = ()
     if isinstance(error, errors.Unavailable):
         headers = ((b"retry-after", b"%d" % error.retry_after_s),)
@@ -54,6 +59,8 @@ def answer_error(error: ApiError, path: str, request_id: str) -> Answer:
     body = problem_document(status_of(error), error.detail, path, request_id)
     if error.problems:
         body["errors"] = [_item(problem) for problem in error.problems[:MAX_PROBLEMS]]
+    if has_code:
+        body |= {"code": body["title"].lower().replace(" ", "_"), "message": error.detail}
     return Answer(status_of(error), msgspec.json.encode(body), headers, PROBLEM_TYPE)
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from starlette.types import Receive, Scope
+from starlette.types import Message, Receive, Scope
 
 from src.api.access import Access, Principal
 from src.auth.tombstones import Tombstones
@@ -39,6 +39,18 @@ VARY = (b"vary", b"Accept, Accept-Encoding, Authorization, Prefer")
 CACHE_CONTROL = (b"cache-control", b"private, no-cache")
 
 
+class Read(NamedTuple):
+    """Rows that a part of a request has read, and that may be other people's."""
+
+    method: str
+    route: str
+    """The path as it was declared."""
+    table: str
+    rows: int
+    key: str
+    """The row's key in the path; empty for a table's rows."""
+
+
 class Answer(NamedTuple):
     """What a handler returns."""
 
@@ -48,6 +60,8 @@ class Answer(NamedTuple):
     media_type: bytes = JSON_TYPE
     rows: int | None = None
     """How many rows, or groups of rows, were read; None where reading was not what was asked."""
+    reads: tuple[Read, ...] = ()
+    """What the parts of a batch have read."""
 
 
 class Tally:
@@ -196,6 +210,10 @@ class Request(NamedTuple):
         settings: Settings = self.scope["app"].state.settings
         return settings
 
+    def inside(self, db: Connection, body: bytes) -> "Request":
+        """The same request with a body that has arrived, as a part of a transaction."""
+        return self._replace(receive=receive_of(body), transaction=db)
+
     def refuse_parameters(self) -> None:
         """Refuse a query where none is read: a misspelled parameter must not be ignored in silence."""
         if self.scope["query_string"]:
@@ -252,6 +270,15 @@ async def read_body(receive: Receive, max_bytes: int, timeout_s: float) -> bytes
             return await _receive_all(receive, max_bytes)
     except TimeoutError:
         raise RequestTimeout(f"the body did not arrive within {timeout_s:g} seconds") from None
+
+
+def receive_of(body: bytes) -> Receive:
+    """What is called to receive a body that has arrived already."""
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body}
+
+    return receive
 
 
 async def _receive_all(receive: Receive, max_bytes: int) -> bytes:

@@ -52,9 +52,8 @@ class RowHandlers:
         request.refuse_parameters()
         refuse_conditions(request)
         prefers = read_preferences(request.header(b"prefer"))
+        self.check_create(request)
         writer = self._writer(request, Action.CREATE)
-        if prefers.resolution == MERGE:
-            request.access(self._name, Action.CHANGE)
         media_type, body = await request.bulk_body_of(*ROWS_TYPES)
         if media_type != JSON_TYPE or is_array(body):
             return await create_many(request, writer, media_type, body, prefers)
@@ -69,6 +68,16 @@ class RowHandlers:
             prefers = prefers._replace(returned=MINIMAL)
         location = f"{request.path}/{quote(_key_text(writer.table, values, row), safe='')}"
         return _answer_row(201 if is_new else 200, row, prefers, ((b"location", location.encode()),))
+
+    def check_create(self, request: Request) -> None:
+        """Refuse an insert by who may not insert rows; or may not change them, where it would.
+
+        Raises:
+            Forbidden, Unauthenticated: it is refused.
+        """
+        request.access(self._name, Action.CREATE)
+        if read_preferences(request.header(b"prefer")).resolution == MERGE:
+            request.access(self._name, Action.CHANGE)
 
     async def replace_row(self, request: Request) -> Answer:
         """Replace the row with the key in the path by the one in the body.

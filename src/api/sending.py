@@ -33,7 +33,7 @@ def coding_for(scope: Scope) -> Coding | None:
 
 async def send_answer(answer: Answer, scope: Scope, send: Send, request_id: str) -> int:
     """Send an answer; to HEAD without its body. The number of bytes of its body."""
-    status, body, more, media_type, _ = answer
+    status, body, more, media_type, *_ = answer
     headers: Headers = [*more, (b"x-request-id", request_id.encode()), VARY, CACHE_CONTROL, *security_headers(scope)]
     if status not in BODILESS:
         if len(body) >= MIN_BYTES and (coding := coding_for(scope)):

@@ -47,6 +47,8 @@ class Settings(BaseSettings):
     statement_cache_size: int = Field(default=500, ge=0, le=100_000)
     sqlite_wal_limit_bytes: int = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
 
+    housekeeping_s: float = Field(default=300.0, ge=0.1, le=86_400)
+
     tombstone_key: SecretStr = SecretStr("")
 
     max_exports: int = Field(default=4, ge=1, le=100)

@@ -11,6 +11,7 @@
     ├── RowConflict         another row stands in the way
     │   ├── KeyExists           a row with this key or unique value exists
     │   └── ReferenceBroken     a foreign key would point nowhere: the row refers to none, or is referred to
+    ├── KeyReused           another request had this Idempotency-Key
     ├── PreconditionFailed  the row is not the one that the client has read
     ├── RequestTimeout      the body did not arrive in time
     ├── BodyTooLarge        more bytes than the limit
@@ -99,6 +100,10 @@ class KeyExists(RowConflict):
 
 class ReferenceBroken(RowConflict):
     """A foreign key would point nowhere: the row refers to a missing one, or others refer to the deleted one."""
+
+
+class KeyReused(ApiError):
+    """Another request had this Idempotency-Key."""
 
 
 class PreconditionFailed(ApiError):

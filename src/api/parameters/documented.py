@@ -12,6 +12,7 @@ from src.api.dependencies import relations_of
 from src.api.direct import Documented
 from src.api.formats import FORMATS
 from src.api.given_rows import MAX_ROWS
+from src.api.idempotency import MAX_KEY_LENGTH, NAME
 from src.api.parameters.order import MAX_SORT_TERMS
 from src.api.query import COUNTS, DEFAULT_SIZE, LAST_EVENT_ID, LAST_ID, MAX_PAGE, MAX_SIZE
 from src.core import values
@@ -94,6 +95,17 @@ def condition_parameters(*, may_create: bool = False) -> dict[str, Documented]:
     if may_create:
         headers["if_none_match"] = _header("If-None-Match", "`*`: create the row, and only create it.")
     return headers
+
+
+def idempotency_parameter() -> dict[str, Documented]:
+    """The header of a request that is to be carried out once."""
+    description = (
+        "A new UUID for each request, the same one when it is sent again: it is carried out once, and answered again "
+        "with `Idempotency-Replayed: true`. Kept for 24 hours."
+    )
+    schema = {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH, "pattern": "^[ -~]+$"}
+    header = Header(alias=NAME, description=description)
+    return {"idempotency_key": Documented(Annotated[str | None, WithJsonSchema(schema), header], None)}
 
 
 def unchanged_parameter() -> dict[str, Documented]:

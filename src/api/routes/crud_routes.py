@@ -26,12 +26,14 @@ from src.api.documentation import (
     LOCATION_HEADER,
     NO_CONTENT,
     NOT_MODIFIED,
+    REPLAYED_HEADER,
     Count,
     DeliveryAnswer,
     Group,
     problems,
     success,
 )
+from src.api.idempotency import once
 from src.api.lists import ListHandlers
 from src.api.many_rows import ManyRowsHandlers
 from src.api.parameters.documented import (
@@ -41,6 +43,7 @@ from src.api.parameters.documented import (
     condition_parameters,
     delivered_parameter,
     filter_parameters,
+    idempotency_parameter,
     key_parameter,
     list_parameters,
     long_query_parameter,
@@ -143,12 +146,16 @@ def create_crud_router(  # noqa: PLR0913  a table is declared in one call
         "POST",
         "",
         f"create_{one}",
-        handlers.create_row,
-        rows_parameter(models.create) | prefer_parameter("resolution=ignore-duplicates", "resolution=merge-duplicates"),
+        once(handlers.create_row, handlers.check_create),
+        rows_parameter(models.create)
+        | prefer_parameter("resolution=ignore-duplicates", "resolution=merge-duplicates")
+        | idempotency_parameter(),
         summary=f"Create a {row}, or many",
         status_code=201,
         response_model=models.read | list[models.read],  # type: ignore[name-defined]
-        responses=success(201, "The new row, or the new rows of a body of many.", LOCATION_HEADER | ETAG_HEADER)
+        responses=success(
+            201, "The new row, or the new rows of a body of many.", LOCATION_HEADER | ETAG_HEADER | REPLAYED_HEADER
+        )
         | success(200, "The row that had the key, where `resolution` says what becomes of it.", ETAG_HEADER)
         | problems(409, 410, 413, 415),
     )
