@@ -1,5 +1,6 @@
 """Storing what a device delivers: each row for itself, all of them in one transaction."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -20,6 +21,7 @@ from src.db.connection import Connection
 from src.db.queries import builder
 from src.db.queries.executor import fetch_rows
 
+CHECKED_AT_ONCE = 500
 # As much of a client's text as an answer may repeat.
 MAX_LABEL_LENGTH = 100
 NOT_YOURS = "must be your own: a row is delivered by its owner"
@@ -49,6 +51,7 @@ class Verdict(NamedTuple):
 
 
 OK, DUPLICATE = Verdict(Result.OK), Verdict(Result.DUPLICATE)
+GONE = Verdict(Result.RETRY, "a row with this key was deleted while this one was delivered; send it again")
 
 
 class Outcome(NamedTuple):
@@ -94,6 +97,9 @@ async def deliver(
     assert delivery is not None, "only tables with a delivery are delivered to"
     sorting = _Sorting(writer, delivery, sent_at)
     for index, event in enumerate(events):
+        if index % CHECKED_AT_ONCE == CHECKED_AT_ONCE - 1:
+            # Other requests have a turn.
+            await asyncio.sleep(0)
         sorting.take(index, event)
     verdicts, candidates = sorting.verdicts, sorting.candidates
     while candidates:
@@ -103,9 +109,10 @@ async def deliver(
                 is_rehearsal=is_rehearsal,
             )
         except _ErasedMeanwhile as erased:
-            gone = [each for each in candidates if each.values.get(writer.table.owner) in erased.people]
-            verdicts |= {each.label: Verdict(Result.DROP, ERASED) for each in gone}
-            candidates = [each for each in candidates if each not in gone]
+            owner, everybody = writer.table.owner, candidates
+            candidates = [each for each in everybody if each.values.get(owner) not in erased.people]
+            gone = {each.label for each in everybody} - {each.label for each in candidates}
+            verdicts |= dict.fromkeys(gone, Verdict(Result.DROP, ERASED))
         else:
             verdicts |= {each.label: _verdict(writer, each, stored) for each in candidates}
             break
@@ -223,7 +230,8 @@ def _verdict(writer: Writer, candidate: _Candidate, stored: _Stored) -> Verdict:
         return Verdict(Result.RETRY if isinstance(error, ReferenceBroken) else Result.DROP, error.detail)
     row: Any = stored.rows.get(candidate.key)
     if row is None:
-        return Verdict(Result.DROP, f"{writer.table.key} {TAKEN}")
+        # Whoever sees all rows would see the one that has the key, if it were still there.
+        return Verdict(Result.DROP, f"{writer.table.key} {TAKEN}") if writer.reach.is_owned else GONE
     if is_same_row(writer.table, row, candidate.values, candidate.ignored):
         return DUPLICATE
     return Verdict(Result.DROP, f"{writer.table.key} {OTHER_CONTENT}")
