@@ -19,6 +19,7 @@ STATUSES = {
     ("get", False): {"200", "400", "500", "503"},
     ("post", False): {"200", "201", "400", "409", "410", "413", "415", "500", "503"},
     ("query", False): {"200", "400", "413", "415", "500", "503"},
+    ("deliver", False): {"200", "400", "413", "415", "500", "503"},
     ("batch", False): {"200", "400", "404", "409", "410", "412", "413", "415", "500", "503"},
     ("messages", False): {"200", "400", "413", "415", "500", "503"},
     ("patch", False): {"200", "204", "400", "409", "410", "413", "415", "500", "503"},
@@ -51,7 +52,10 @@ def test_operation_is_described(method: str, path: str, operation: dict[str, Any
 @pytest.mark.parametrize(("method", "path", "operation"), ROWS, ids=names(ROWS))
 def test_operation_on_rows_names_its_statuses(method: str, path: str, operation: dict[str, Any]) -> None:
     # A long query is a POST that asks.
-    kind = {"query": "query", "batch": "batch", "archive": "archive"}.get(path.rpartition("/")[2], method)
+    kind = {"query": "query", "batch": "batch", "archive": "archive", "receipt": "archive"}.get(
+        path.rpartition("/")[2], method
+    )
+    kind = "deliver" if path.endswith("/-/batch") else kind
     kind = "messages" if path.startswith("/v1/") else kind
     assert set(operation["responses"]) == STATUSES[kind, "{" in path] | ALWAYS
 
@@ -74,7 +78,7 @@ def test_functions_of_generated_clients_have_names_of_people() -> None:
     assert ids == {
         *("list_events", "query_events", "aggregate_events"),
         *("create_event", "read_event", "replace_event", "change_event", "delete_event"),
-        *("change_events", "delete_events"),
+        *("change_events", "delete_events", "deliver_events", "watch_events"),
     }
 
 
