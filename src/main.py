@@ -10,12 +10,14 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from src.api.dependencies import MODEL_MAP
+from src.api.direct import index_of
 from src.api.documentation import INTRODUCTION, describe
 from src.api.envelope import Envelope
 from src.api.errors import answer_http_exception, answer_invalid_request
 from src.api.readiness import Readiness
-from src.api.routes import batch, crud_routes, health
+from src.api.routes import batch, crud_routes, devices, health
 from src.api.security_headers import SecuredCORS
+from src.api.watch import Watches
 from src.auth.tombstones import Tombstones
 from src.core.config import Settings, load_settings
 from src.core.logging import configure_logging
@@ -42,7 +44,9 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     key = settings.tombstone_key.get_secret_value()
     app.state.tombstones = Tombstones(tombstones.TABLE.info, secrets.TABLE.info, key)
     await app.state.database.open()
+    app.state.watches = Watches(app.state.database, settings, index_of(app).policies.watched)
     yield
+    await app.state.watches.close()
     await app.state.door.close()
     await app.state.database.close()
 
@@ -87,6 +91,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(crud_routes.algos_router)
     app.include_router(crud_routes.receipts_router)
     app.include_router(crud_routes.session_clocks_router)
+    app.include_router(devices.devices_router)
     app.include_router(batch.batch_router)
     app.include_router(health.health_router)
     return app

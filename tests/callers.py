@@ -64,7 +64,7 @@ class Callers:
         return self.person(principal)
 
     def new_key(self, table: str) -> str:
-        return new_uuid() if table == "events" else f"new-{next(self._numbers)}"
+        return new_uuid() if table in ("events", "receipts") else f"new-{next(self._numbers)}"
 
 
 @contextlib.contextmanager

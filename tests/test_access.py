@@ -15,16 +15,20 @@ TABLES = {
     "recordings": "recording_id",
     "algos": "algo_id",
     "events": "event_id",
+    "receipts": "receipt_id",
+    "session-clocks": "session_id",
 }
 PEOPLE = ("ada", "ben")
-MISSING = {"events": "01994d5e-6f1c-7c3a-9d5b-000000000999"}
-EVENT_IDS = {"ada": "01994d5e-6f1c-7c3a-9d5b-000000000001", "ben": "01994d5e-6f1c-7c3a-9d5b-000000000002"}
+# Tables whose keys are UUIDs.
+HAVE_UUIDS = ("events", "receipts")
+MISSING = dict.fromkeys(HAVE_UUIDS, "01994d5e-6f1c-7c3a-9d5b-000000000999")
+UUIDS = {"ada": "01994d5e-6f1c-7c3a-9d5b-000000000001", "ben": "01994d5e-6f1c-7c3a-9d5b-000000000002"}
 
 
 def key_of(table: str, person: str) -> str:
     if table == "users":
         return person
-    return EVENT_IDS[person] if table == "events" else f"{person}-{table}"
+    return UUIDS[person] if table in HAVE_UUIDS else f"{person}-{table}"
 
 
 def row_of(table: str, person: str, key: str) -> dict[str, Any]:
@@ -35,7 +39,12 @@ def row_of(table: str, person: str, key: str) -> dict[str, Any]:
         "recordings": {"recording_id": key, "user_id": person, "recording_link": "gs://x", "recording_type": "gait"},
         "algos": {"algo_id": key, "recording_type": "gait", "location": "https://x.example", "version": "1"},
         "events": {"event_id": key, "user_id": person, "event_type": "tap", "ts": "2026-01-01T00:00:00Z"},
+        "receipts": {"receipt_id": key, "user_id": person, "device_id": "d", "missing": {"ranges": []}, **RECEIVED},
+        "session-clocks": {"session_id": key, "user_id": person, "clock_offset_ms": 5},
     }[table]
+
+
+RECEIVED = {"contiguous_through": 5, "received_through": 5}
 
 
 class Operation(NamedTuple):
@@ -74,6 +83,8 @@ def _other_column(table: str) -> dict[str, Any]:
         "recordings": {"created_session_id": "s"},
         "algos": {"version": "2"},
         "events": {"log_level": "info"},
+        "receipts": {"received_through": 6},
+        "session-clocks": {"clock_offset_ms": 6},
     }[table]
 
 
@@ -99,6 +110,7 @@ SCOPES = {
     "admin": dict.fromkeys(TABLES, ALL),
 }
 USER = {"users": ALL, "sessions": ALL, "recordings": ALL, "algos": READS, "events": (*READS, *CREATES)}
+USER |= {"receipts": READS, "session-clocks": READS}
 # Per principal what they may do with the rows of each table.
 MAY: dict[str, dict[str, tuple[str, ...]]] = {
     "nobody": {},
@@ -161,6 +173,7 @@ def fill(callers: Callers, table: str) -> None:
             assert answer.status_code in (200, 201), answer.text
 
 
+SIZE = 9282
 CELLS = [(principal, table) for principal in MAY for table in TABLES]
 
 
@@ -184,4 +197,4 @@ def test_matrix(callers: Callers, principal: str, table: str) -> None:
 
 
 def test_size_of_the_matrix(callers: Callers) -> None:
-    assert len(MAY) * len(TABLES) * len(operations("users", "ada", "ada")) * 3 == 5460
+    assert len(MAY) * len(TABLES) * len(operations("users", "ada", "ada")) * 3 == SIZE

@@ -56,14 +56,16 @@ def test_a_difference_of_a_column_is_named(migrated_url: str, column: str, sente
     timestamp = "DATETIME" if sqlite else "TIMESTAMPTZ"
     others = [
         f"{name} VARCHAR(255){' NOT NULL' if name == 'event_type' else ''}"
-        for name in ("user_id", "session_id", "event_type", "event_source", "log_level")
+        for name in ("user_id", "session_id", "event_type", "event_source", "log_level", "device_id")
     ]
+    others += [f"{name} BIGINT" for name in ("utc_offset_min", "seq")]
     definition = ", ".join(
         [
             f"event_id {'CHAR(36)' if sqlite else 'UUID'} PRIMARY KEY",
             *others,
             "event_data JSON",
             column.format(timestamp=timestamp),
+            f"sent_at {timestamp}",
             f"created_at {timestamp} NOT NULL, updated_at {timestamp} NOT NULL",
         ]
     )

@@ -136,6 +136,11 @@ class Policies:
         """What scopes may name."""
         return frozenset(policy.resource for policy in self._policies.values())
 
+    @property
+    def watched(self) -> frozenset[str]:
+        """The tables whose new rows can be watched."""
+        return frozenset(policy.table for policy in self._policies.values() if policy.delivery)
+
     def owner_of(self, table: str) -> str:
         """The column with the owner of a table's rows; empty where they have none."""
         policy = self._policies.get(table)
@@ -153,7 +158,7 @@ class Policies:
             permission = policy.permission(role, scopes)
             if permission != NOTHING:
                 hidden = policy.hidden.get(role, ())
-                grants[name] = Grant(models.seen_as(policy.owner, hidden), permission)
+                grants[name] = Grant(models.seen_as(policy.owner, policy.delivery, hidden), permission)
         readable = {name: grant.models.info for name, grant in grants.items() if Action.READ in grant.permission}
         for name, grant in grants.items():
             grant.models.info.relations.update(

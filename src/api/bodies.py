@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, cast
 
 from pydantic import BaseModel, ValidationError
 
+from src.api.deliveries.offsets import with_offset
 from src.api.errors import MAX_PROBLEMS
 from src.api.given_rows import Given, given_row, given_rows
 from src.api.hints import nearest
@@ -72,6 +73,8 @@ def check_row(models: TableModels, model: type[WriteModel], given: Given) -> Che
     for name in models.database_defaults:
         if values.get(name) is None:
             values.pop(name, None)
+    if models.delivery and model is models.create:
+        values = with_offset(models.delivery, values, value.get(models.delivery.happened_at))
     return Checked(values, given.columns or value, given.line)
 
 

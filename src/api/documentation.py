@@ -93,6 +93,41 @@ class PartAnswer(BaseModel):
     body: Any = Field(examples=[{"user_id": "ada"}])
 
 
+class DeliveryResult(BaseModel):
+    """What became of a row that a device delivered."""
+
+    result: Literal["ok", "duplicate", "drop", "retry"] = Field(examples=["drop"])
+    detail: str | None = Field(default=None, description="Why.", examples=["event_type: is required"])
+
+
+class DeliveryReceipt(BaseModel):
+    """Which of a device's numbered rows are stored."""
+
+    contiguous_through: int = Field(description="All rows with numbers up to this one are stored.", examples=[1016])
+    received_through: int = Field(description="The largest number that was seen.", examples=[1041])
+    missing: list[tuple[int, int]] = Field(
+        description="The ranges of numbers that are missing, at most 1,000 of them.", examples=[[[1017, 1019]]]
+    )
+
+
+class DeviceReceipt(DeliveryReceipt):
+    """What has arrived from a device."""
+
+    device_id: str = Field(examples=["pixel-1"])
+
+
+class DeliveryAnswer(BaseModel):
+    """What became of rows that a device delivered."""
+
+    accepted: int = Field(ge=0, description="How many rows are stored, now or before.", examples=[998])
+    results: dict[str, DeliveryResult] = Field(
+        description="By the row's key, or by its index where it has none; those that are `ok` are left out."
+    )
+    receipts: dict[str, DeliveryReceipt] | None = Field(
+        default=None, description="By device, for rows that have a number."
+    )
+
+
 class Group(BaseModel):
     """One group of rows: its members are named as `group` and `select` name them."""
 
@@ -138,6 +173,13 @@ EXPORTS = {
     each.media_type.partition(b";")[0].decode(): {"schema": {"type": "string"}}
     for each in FORMATS.values()
     if each.encode
+}
+
+EVENT_STREAM = {
+    "text/event-stream": {
+        "schema": {"type": "string"},
+        "example": 'id: 42\nevent: insert\ndata: {"event_id": "01994d5e-6f1c-7c3a-9d5b-3f2a1b0c4d5e"}\n\n',
+    }
 }
 
 DESCRIPTIONS = {

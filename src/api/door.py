@@ -36,6 +36,14 @@ class Door:
             headers += _count(self._per_principal, f"{principal.role} {principal.name}")
         return principal, headers
 
+    async def identify(self, scope: Scope) -> Principal:
+        """Who asks, once more, while their request is answered.
+
+        Raises:
+            Unauthenticated, TooManyRequests, Unavailable: nobody can be told who they are, or not now.
+        """
+        return await self._callers.identify(scope)
+
     def address(self, scope: Scope) -> str:
         """The address that a request comes from, behind the proxies that are trusted."""
         return client_address(scope, self._proxies)

@@ -51,20 +51,20 @@ def given_text(models: TableModels, text: bytes) -> Given:
     return _given(models, msgspec.json.decode(text), text, is_canonical=False)
 
 
-def given_rows(models: TableModels, media_type: bytes, body: bytes) -> Iterator[Given]:
-    """Read a body of many rows.
+def given_rows(models: TableModels, media_type: bytes, body: bytes, most: int = MAX_ROWS) -> Iterator[Given]:
+    """Read a body of many rows; an array has `most` of them.
 
     Raises:
         InvalidRequest: there are too many, or they cannot be read.
     """
     if media_type == JSON_TYPE:
-        return _rows_of_array(models, body)
+        return _rows_of_array(models, body, most)
     return _rows_of_csv(models, body) if media_type == CSV_TYPE else _rows_of_lines(models, body)
 
 
-def _rows_of_array(models: TableModels, body: bytes) -> Iterator[Given]:
+def _rows_of_array(models: TableModels, body: bytes, most: int) -> Iterator[Given]:
     json = parse_json(body, levels=2)
-    _refuse_too_many(len(json.value))
+    _refuse_too_many(len(json.value), most)
     if json.is_canonical:
         for value in json.value:
             yield _given(models, value, b"", is_canonical=True)
@@ -84,9 +84,9 @@ def _rows_of_lines(models: TableModels, body: bytes) -> Iterator[Given]:
             raise InvalidRequest(f"line {number}: {error.detail}", problems) from None
 
 
-def _refuse_too_many(number: int) -> None:
-    if number > MAX_ROWS:
-        reason = f"{MAX_ROWS} rows are the most in one request"
+def _refuse_too_many(number: int, most: int = MAX_ROWS) -> None:
+    if number > most:
+        reason = f"{most} rows are the most in one request"
         raise InvalidRequest(f"the body has {number} rows; {reason}", (Problem("body", "", reason),))
 
 

@@ -4,7 +4,8 @@ Starlette's own classes do more than a row needs; measured, they cost as much as
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+import zlib
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -27,6 +28,8 @@ CSV_TYPE = b"text/csv"
 # What new rows may come as, and what changes of a row.
 ROWS_TYPES = (JSON_TYPE, NDJSON_TYPE, CSV_TYPE)
 PATCH_TYPES = (MERGE_PATCH_TYPE, JSON_TYPE)
+# The two names of one coding (RFC 9110).
+GZIP = (b"gzip", b"x-gzip")
 # What the body of a long query may be.
 QUERY_TYPES = (JSON_TYPE, FORM_TYPE)
 # What an answer may depend on, for caches.
@@ -63,6 +66,8 @@ class StreamedAnswer(NamedTuple):
     headers: tuple[tuple[bytes, bytes], ...] = ()
     is_compressible: bool = True
     tally: Tally | None = None
+    leave: Callable[[], None] | None = None
+    """For an answer without end: called when its client has gone, so that the body ends."""
 
 
 class Request(NamedTuple):
@@ -145,8 +150,23 @@ class Request(NamedTuple):
             raise _too_large(self.settings.max_body_bytes)
         return media_type, body
 
-    async def _read(self, media_types: tuple[bytes, ...], max_bytes: int) -> tuple[bytes, bytes]:
-        media_type = check_media_type(self.header(b"content-type"), self.header(b"content-encoding"), media_types)
+    async def packed_body_of(self, *media_types: bytes) -> tuple[bytes, bytes]:
+        """The same of a body that may be gzipped, with as many bytes as many rows may have, packed and unpacked.
+
+        Raises:
+            InvalidRequest: it is said to be gzipped and is not.
+        """
+        most, coding = self.settings.max_bulk_bytes, self.header(b"content-encoding").lower()
+        if coding not in GZIP:
+            return await self._read(media_types, most)
+        media_type, packed = await self._read(media_types, most, coding=b"")
+        return media_type, unpack(packed, most)
+
+    async def _read(
+        self, media_types: tuple[bytes, ...], max_bytes: int, coding: bytes | None = None
+    ) -> tuple[bytes, bytes]:
+        coding = self.header(b"content-encoding") if coding is None else coding
+        media_type = check_media_type(self.header(b"content-type"), coding, media_types)
         check_length(self.header(b"content-length"), max_bytes)
         if self.transaction:
             # The body of a part has arrived with its batch; on SQLite it is read where no event loop runs.
@@ -231,6 +251,25 @@ async def _receive_all(receive: Receive, max_bytes: int) -> bytes:
         chunks.append(chunk)
         if not message.get("more_body", False):
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def unpack(packed: bytes, max_bytes: int) -> bytes:
+    """Unpack a gzipped body, of which never more than the limit is made.
+
+    Raises:
+        InvalidRequest: it is not gzip.
+        BodyTooLarge: it has more bytes than the limit.
+    """
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    try:
+        body = unpacker.decompress(packed, max_bytes + 1)
+    except zlib.error:
+        raise InvalidRequest("the body is not gzip, as Content-Encoding says") from None
+    if len(body) > max_bytes:
+        raise _too_large(max_bytes)
+    if not unpacker.eof or unpacker.unused_data:
+        raise InvalidRequest("the body is not one whole piece of gzip, as Content-Encoding says")
+    return body
 
 
 def shortened(text: str, limit: int = 100) -> str:

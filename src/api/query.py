@@ -29,6 +29,10 @@ PAGE_PARAMETERS = ("page", "size", "sort", "cursor")
 ROW_PARAMETERS = ("fields", "expand")
 LIST_PARAMETERS = frozenset({*PAGE_PARAMETERS, *ROW_PARAMETERS, "count", "format", *TREE_PARAMETERS})
 AGGREGATE_PARAMETERS = frozenset({"group", "select", "tz", "page", "size", "sort", "format", *TREE_PARAMETERS})
+LAST_EVENT_ID = "last_event_id"
+# A number of 63 bits.
+LAST_ID = r"^[0-9]{1,18}$"
+STREAM_PARAMETERS = frozenset({LAST_EVENT_ID, *TREE_PARAMETERS})
 # An export has all rows, so these have no meaning there.
 PLACES = ("page", "size", "cursor")
 
@@ -198,6 +202,16 @@ def parse_conditions(table: TableInfo, pairs: Sequence[Pair]) -> tuple[Condition
         reason = f"say which rows, for example {table.key}=...; without a filter it would be all of them"
         raise InvalidRequest(f"no filter is given: {reason}", (Problem("query", "", reason),))
     return conditions
+
+
+def parse_stream_request(table: TableInfo, pairs: Sequence[Pair]) -> tuple[tuple[Condition, ...], str]:
+    """Read the parameters of a stream: its filters, and the last id that its client knows, empty if it knows none.
+
+    Raises:
+        InvalidRequest: another parameter, or a value that a filter does not take.
+    """
+    given = _Parameters(table, pairs, STREAM_PARAMETERS)
+    return given.filters(), given.named.get(LAST_EVENT_ID, "")
 
 
 def parse_aggregate_request(table: TableInfo, pairs: Sequence[Pair]) -> AggregateRequest:

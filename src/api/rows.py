@@ -1,6 +1,5 @@
 """What can be done with one row of a table: one handler per request, the same for every table."""
 
-from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -15,7 +14,7 @@ from src.api.merge_patch import Patch
 from src.api.parameters.values import invalid, parse_flag
 from src.api.preferences import IGNORE, MERGE, MINIMAL, REPRESENTATION, Preferences, read_preferences
 from src.api.query import parse_key, parse_row_request, split_query
-from src.api.writer import Writer
+from src.api.writer import Writer, key_of
 from src.core.access import Action
 from src.core.errors import InvalidRequest, Problem, ReferenceBroken
 from src.core.tables import Reach, TableInfo
@@ -23,8 +22,6 @@ from src.db.connection import Connection, Result, Work
 from src.db.queries import builder
 from src.db.queries.executor import fetch_row, transact, write_row
 from src.db.queries.writes import OnConflict
-
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class RowHandlers:
@@ -263,7 +260,7 @@ def _existing(row: str | None, table: TableInfo, request: Request) -> str:
 
 def _key_text(table: TableInfo, values: Values, row: str) -> str:
     """The key of a new row; one that the database chose stands only in the row."""
-    return str(values.get(table.key) or _decode(row)[table.key])
+    return str(values.get(table.key) or key_of(table, row))
 
 
 def _answer_row(status: int, row: str, prefers: Preferences, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:

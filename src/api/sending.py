@@ -103,6 +103,8 @@ class StreamSender:
             first = await anext(chunks, b"")
             await self._begin(headers)
             gone = asyncio.ensure_future(self._wait_until_gone())
+            if leave := answer.leave:
+                gone.add_done_callback(lambda _: leave())
             try:
                 await self._send_pieces(first, chunks, coding.compressor() if coding else None, gone)
             finally:

@@ -1,26 +1,36 @@
 """How rows of one table are written: what the server adds to them, and what it says when one is refused."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
 
 from src.api.access import Access
 from src.api.bodies import Checked, Values, place_of
+from src.api.deliveries.ledger import Ledger
 from src.api.dependencies import MODEL_MAP
-from src.auth.tombstones import Tombstones
-from src.core.errors import ApiError, KeyExists, Problem, ReferenceBroken, RowConflict, ValueRefused
-from src.core.tables import Kind
+from src.auth.tombstones import ERASED, Tombstones
+from src.core.errors import ApiError, KeyExists, PersonErased, Problem, ReferenceBroken, RowConflict, ValueRefused
+from src.core.tables import Kind, TableInfo
 from src.core.values import now
 from src.db.connection import Connection
+from src.db.feeds import new_change, note_new_rows
 from src.db.queries import builder
 from src.db.queries.executor import (
     count_referring_rows,
     fetch_row,
     find_missing_references,
+    write_each,
     write_row,
     write_rows,
 )
 from src.db.queries.statement import Statement
 from src.db.queries.writes import OnConflict
+from src.models import changes
 
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+CHANGES = changes.TABLE.info
 CREATED_AT, UPDATED_AT = "created_at", "updated_at"
 # How often a row may come and go while it is put.
 MAX_TRIES = 10
@@ -32,6 +42,8 @@ class Writer:
     def __init__(self, access: Access, tombstones: Tombstones, *, auto_timestamps: bool) -> None:
         self._tombstones = tombstones
         self.models = access.models
+        delivery = access.models.delivery
+        self._ledger = Ledger(delivery, access.table.owner) if delivery else None
         self.reach = access.reach
         self.table = access.table
         self._access = access
@@ -60,7 +72,24 @@ class Writer:
             PersonErased: it is about somebody who was erased.
         """
         mark = await self._mark(db, values)
-        return await self._write(db, builder.insert_row(self.reach, values, on_conflict, mark), values)
+        if not self._ledger:
+            return await self._write(db, builder.insert_row(self.reach, values, on_conflict, mark), values)
+        if db.dialect.notes_while_writing and not self._ledger.concerns(values):
+            statement = builder.insert_row(self.reach, values, on_conflict, mark, new_change(CHANGES))
+            return await self._write(db, statement, values)
+        return await db.transact(lambda transaction: self._insert_and_note(transaction, values, on_conflict, mark))
+
+    async def _insert_and_note(self, db: Connection, values: Values, on_conflict: OnConflict, mark: str) -> str | None:
+        row = await self._write(db, builder.insert_row(self.reach, values, on_conflict, mark), values)
+        if row is not None:
+            await self.note(db, [{self.table.key: key_of(self.table, row)} | values])
+        return row
+
+    async def note(self, db: Connection, rows: Sequence[Values]) -> None:
+        """Keep what new rows tell, and tell those who watch the table of them, in the transaction that inserts them."""
+        if self._ledger and rows:
+            await self._ledger.record(db, rows, now())
+            await note_new_rows(db, self.table, CHANGES, [values[self.table.key] for values in rows])
 
     async def update(self, db: Connection, key: object, values: Values) -> str | None:
         """Set columns of the row with this key; its JSON text, or None when there is no such row."""
@@ -104,15 +133,22 @@ class Writer:
         stamps = self._stamps(self._stamps_of_insert)
         rows = [row._replace(values=self.owned(row.values)) for row in rows] if self.reach.is_owned else rows
         keys: list[object] = []
+        new: list[Values] = []
         for group in _alike(rows, by_names=on_conflict is OnConflict.MERGE):
             columns = (*group[0].values, *stamps)
             kept = tuple(name for name in columns if name not in group[0].named and name not in self._stamps_of_update)
             values = [(*row.values.values(), *stamps.values()) for row in group]
             try:
-                written = await write_rows(db, builder.insert_rows(self.reach, columns, values, on_conflict, kept))
+                if self._ledger and on_conflict is OnConflict.MERGE:
+                    written, inserted = await self._insert_or_merge(db, columns, values, kept)
+                else:
+                    written = await write_rows(db, builder.insert_rows(self.reach, columns, values, on_conflict, kept))
+                    inserted = written
                 if on_conflict is OnConflict.MERGE and None in written:
                     raise _at(written.index(None), self.key_taken())
                 keys += written
+                if self._ledger:
+                    new += [row.values | {self.table.key: key} for row, key in zip(group, inserted, strict=True) if key]
             except ApiError as error:
                 if isinstance(error, ReferenceBroken):
                     await self.refuse_erased(db, *(row.values for row in group))
@@ -121,7 +157,48 @@ class Writer:
                 raise
         # Whoever was erased before these rows were written is seen now; an erasure after that finds them.
         await self.refuse_erased(db, *(row.values for row in rows))
+        await self.note(db, new)
         return keys
+
+    async def insert_each(self, db: Connection, rows: list[Values]) -> list[object]:
+        """Insert rows of which each stands for itself; per row its key, None where its key exists, or its refusal.
+
+        Whether they are about somebody who was erased is for the caller to ask, and so is what else they tell.
+        """
+        stamps = self._stamps(self._stamps_of_insert)
+        outcomes: list[object] = []
+        for group in _alike([Checked(values, ()) for values in rows], by_names=False):
+            columns = (*group[0].values, *stamps)
+            values = [(*row.values.values(), *stamps.values()) for row in group]
+            outcomes += await write_each(db, builder.insert_rows(self.reach, columns, values, OnConflict.IGNORE))
+        return outcomes
+
+    async def find_erased(self, db: Connection, rows: Iterable[Values]) -> set[str]:
+        """Those whom rows are about who were erased."""
+        people = set(filter(None, map(self._person, rows)))
+        return await self._tombstones.find_erased(db, people) if people else set()
+
+    async def _insert_or_merge(
+        self, db: Connection, columns: tuple[str, ...], rows: list[tuple[object, ...]], kept: tuple[str, ...]
+    ) -> tuple[list[object], list[object]]:
+        """Insert rows whose key is free, then merge the others: one statement would not tell which were new.
+
+        Per row its key, and its key or None where it was merged.
+        """
+        inserted = await write_rows(db, builder.insert_rows(self.reach, columns, rows, OnConflict.IGNORE))
+        places = [place for place, key in enumerate(inserted) if key is None]
+        written = list(inserted)
+        if places:
+            others = [rows[place] for place in places]
+            statement = builder.insert_rows(self.reach, columns, others, OnConflict.MERGE, kept)
+            try:
+                merged = await write_rows(db, statement)
+            except ApiError as error:
+                error.row = None if error.row is None else places[error.row]
+                raise
+            for place, key in zip(places, merged, strict=True):
+                written[place] = key
+        return written, inserted
 
     async def _explain_row(self, db: Connection, error: ApiError, index: int, row: Checked) -> None:
         """Say of an error which of many rows it is about."""
@@ -154,9 +231,8 @@ class Writer:
         Raises:
             PersonErased: one is.
         """
-        people = set(filter(None, map(self._person, rows)))
-        if people:
-            await self._tombstones.refuse_erased(db, people)
+        if await self.find_erased(db, rows):
+            raise PersonErased(ERASED)
 
     def _person(self, values: Values) -> str:
         return str(values.get(self.table.owner) or "") if self.table.owner else ""
@@ -184,6 +260,12 @@ class Writer:
             name: instant.replace(tzinfo=None) if self.table.by_name[name].kind is Kind.LOCAL_TIMESTAMP else instant
             for name in names
         }
+
+
+def key_of(table: TableInfo, row: str) -> object:
+    """The key of a row as JSON text: what the database chose stands only there."""
+    key: object = _decode(row)[table.key]
+    return key
 
 
 def _at(row: int, error: ApiError) -> ApiError:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
+from src.core.tables import Delivery
+
 
 class Action(StrEnum):
     """What a request does with rows."""
@@ -51,6 +53,8 @@ class Policy(NamedTuple):
     """What users may do with their own rows; with all rows, where these belong to nobody."""
     hidden: Mapping[Role, tuple[str, ...]] = {}
     """Columns that do not exist for a role."""
+    delivery: Delivery | None = None
+    """What devices say of its rows, where they deliver them: such rows are noted, and can be watched."""
 
     def permission(self, role: Role, scopes: frozenset[str]) -> Permission:
         """What a caller of this role, with these scopes, may do."""

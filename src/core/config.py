@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     export_stall_s: float = Field(default=60.0, gt=0, le=3600)
     export_wal_limit_bytes: int = Field(default=1024 * 1024 * 1024, ge=1024 * 1024)
 
+    max_streams: int = Field(default=2000, ge=0, le=100_000)
+    stream_retention_h: float = Field(default=168.0, gt=0, le=24 * 3650)
+
     rate_limit_per_principal: int = Field(default=0, ge=0, le=10_000_000)
     rate_limit_per_address: int = Field(default=0, ge=0, le=10_000_000)
     rate_limit_window_s: int = Field(default=60, ge=1, le=86_400)

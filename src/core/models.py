@@ -10,7 +10,7 @@ from pydantic import BaseModel, create_model
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from src.core.tables import ColumnInfo, ForeignKey, Kind, SortTerm, TableInfo
+from src.core.tables import ColumnInfo, Delivery, ForeignKey, Kind, SortTerm, TableInfo
 from src.core.types import ReadModel, WriteModel, kind_of
 
 
@@ -33,6 +33,8 @@ class TableModels:
     """The order of a list without `sort`, for example `-ts`; empty means by key."""
     owner: str = ""
     """The column with the user id of the person whom a row belongs to; the generator does not know it."""
+    delivery: Delivery | None = None
+    """What devices say of rows that they deliver; the generator does not know it."""
 
     @cached_property
     def info(self) -> TableInfo:
@@ -55,11 +57,12 @@ class TableModels:
             owner=self.owner,
         )
 
-    def seen_as(self, owner: str, hidden: tuple[str, ...]) -> "TableModels":
+    def seen_as(self, owner: str, delivery: Delivery | None, hidden: tuple[str, ...]) -> "TableModels":
         """The same table for those who do not know of some columns."""
         return replace(
             self,
             owner=owner,
+            delivery=delivery,
             read=_without(self.read, ReadModel, hidden),
             create=_without(self.create, WriteModel, hidden),
             update=_without(self.update, WriteModel, hidden),

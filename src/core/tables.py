@@ -104,6 +104,17 @@ class Relation(NamedTuple):
     """Whether many rows of the other table may belong to one of this."""
 
 
+class Delivery(NamedTuple):
+    """What devices say of the rows that they deliver, by the names of the columns that hold it."""
+
+    device: str
+    seq: str
+    sent_at: str
+    session: str
+    happened_at: str
+    utc_offset: str
+
+
 class Reach(NamedTuple):
     """What a statement may touch: a table with the columns that its caller sees, and whose rows of it.
 

@@ -24,6 +24,9 @@ class Connection(Protocol):
     """Whether many rows are to go in one statement, if the dialect has one for them. Where that would not tell which
     row was refused, the work runs again on a connection without it."""
 
+    takes_rows: bool
+    """Whether many rows are to go by `write_rows`, where they do not go in one statement."""
+
     async def fetch(self, sql: str, arguments: Sequence[object]) -> Sequence[Row]:
         """Run a statement that reads; all of its rows."""
 
@@ -38,6 +41,9 @@ class Connection(Protocol):
 
     async def change(self, sql: str, arguments: Sequence[object]) -> int:
         """Run one statement that writes and returns nothing; the number of rows that it wrote."""
+
+    async def write_rows(self, sql: str, rows: Sequence[Sequence[object]]) -> Sequence[Row]:
+        """Run one statement that writes for each of many rows of arguments, all or none; the rows that they return."""
 
     async def transact(
         self, work: "Callable[[Connection], Awaitable[Result]]", time_limit_s: float | None = None

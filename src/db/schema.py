@@ -217,7 +217,7 @@ event_log = Table(
     Column(
         "utc_offset_min",
         BigInteger(),
-        doc="How far the device's local time was ahead of UTC, in minutes; the offset of `ts` where nothing is said.",
+        doc="How far local time was ahead of UTC, in minutes; by the offset of `ts` if left out.",
         info={"example": 60},
     ),
     Column(
@@ -250,8 +250,7 @@ session_clocks = Table(
         "clock_offset_ms",
         BigInteger(),
         nullable=False,
-        doc="How far the device's clock was behind the server's, in milliseconds: the smallest difference seen "
-        "between when the server received something and when the device says that it sent it.",
+        doc="The smallest time between sending and receiving, in ms, by the two clocks.",
         info={"example": 350},
     ),
     *timestamps(),

@@ -27,8 +27,7 @@ class Event(ReadModel):
     created_at: Timestamp = Field(description="When the server stored the row.")
     updated_at: Timestamp = Field(description="When the server last changed the row.")
     utc_offset_min: Integer | None = Field(
-        description="How far the device's local time was ahead of UTC, in minutes; the offset of `ts` where nothing is said.",
-        examples=[60],
+        description="How far local time was ahead of UTC, in minutes; by the offset of `ts` if left out.", examples=[60]
     )
     sent_at: Timestamp | None = Field(
         description="When the device first sent it, by the device's clock.", examples=["2026-01-31T09:31:00+00:00"]
@@ -66,7 +65,7 @@ class EventCreate(WriteModel):
     )
     utc_offset_min: Integer | None = Field(
         default=None,
-        description="How far the device's local time was ahead of UTC, in minutes; the offset of `ts` where nothing is said.",
+        description="How far local time was ahead of UTC, in minutes; by the offset of `ts` if left out.",
         examples=[60],
     )
     sent_at: Timestamp | None = Field(
@@ -107,7 +106,7 @@ class EventUpdate(WriteModel):
     )
     utc_offset_min: Integer | None = Field(
         default=None,
-        description="How far the device's local time was ahead of UTC, in minutes; the offset of `ts` where nothing is said.",
+        description="How far local time was ahead of UTC, in minutes; by the offset of `ts` if left out.",
         examples=[60],
     )
     sent_at: Timestamp | None = Field(

@@ -12,8 +12,7 @@ class SessionClock(ReadModel):
     session_id: Key = Field(max_length=255, description="The session.", examples=["session-1"])
     user_id: Text | None = Field(max_length=255, description="Whose session it is.", examples=["ada"])
     clock_offset_ms: Integer = Field(
-        description="How far the device's clock was behind the server's, in milliseconds: the smallest difference seen between when the server received something and when the device says that it sent it.",
-        examples=[350],
+        description="The smallest time between sending and receiving, in ms, by the two clocks.", examples=[350]
     )
     created_at: Timestamp = Field(description="When the server stored the row.")
     updated_at: Timestamp = Field(description="When the server last changed the row.")
@@ -25,8 +24,7 @@ class SessionClockCreate(WriteModel):
     session_id: Key = Field(max_length=255, description="The session.", examples=["session-1"])
     user_id: Text | None = Field(default=None, max_length=255, description="Whose session it is.", examples=["ada"])
     clock_offset_ms: Integer = Field(
-        description="How far the device's clock was behind the server's, in milliseconds: the smallest difference seen between when the server received something and when the device says that it sent it.",
-        examples=[350],
+        description="The smallest time between sending and receiving, in ms, by the two clocks.", examples=[350]
     )
 
 
@@ -36,8 +34,7 @@ class SessionClockUpdate(WriteModel):
     session_id: Key | None = Field(default=None, max_length=255, description="If sent, the key in the address.")
     user_id: Text | None = Field(default=None, max_length=255, description="Whose session it is.", examples=["ada"])
     clock_offset_ms: Integer = Field(
-        description="How far the device's clock was behind the server's, in milliseconds: the smallest difference seen between when the server received something and when the device says that it sent it.",
-        examples=[350],
+        description="The smallest time between sending and receiving, in ms, by the two clocks.", examples=[350]
     )
 
 

@@ -110,12 +110,20 @@ async def _drain(app: App, gate: Gate, server: HttpServer, serving: asyncio.Task
     # goes elsewhere. In the second, whoever is connected may still send a request, and is told so by its answer.
     await asyncio.sleep(min(LINGER_S, settings.drain_s / 4))
     gate.end_connections()
+    _end_streams(app)
     await asyncio.sleep(min(LINGER_S, settings.drain_s / 4))
     server.stop()
     remaining_s = settings.drain_s - (asyncio.get_running_loop().time() - began)
     finished, _ = await asyncio.wait({serving}, timeout=max(0.0, remaining_s))
     if not finished:
         log.warning("Requests or streams still ran after DRAIN_S=%g seconds; they are cut off", settings.drain_s)
+
+
+def _end_streams(app: App) -> None:
+    """End answers that have no end of their own; their clients come again, and another process answers."""
+    watches = getattr(getattr(app, "state", None), "watches", None)
+    if watches is not None:
+        watches.end()
 
 
 async def _close(lifespan: Lifespan) -> None:

@@ -5,17 +5,19 @@ from keyword import iskeyword
 from typing import Annotated, Any
 
 from fastapi import Body, Header, Path, Query
-from pydantic import BaseModel, Field, WithJsonSchema
+from pydantic import BaseModel, Field, WithJsonSchema, create_model
 
+from src.api.deliveries.given_events import MAX_EVENTS
 from src.api.dependencies import relations_of
 from src.api.direct import Documented
 from src.api.formats import FORMATS
 from src.api.given_rows import MAX_ROWS
 from src.api.parameters.order import MAX_SORT_TERMS
-from src.api.query import COUNTS, DEFAULT_SIZE, MAX_PAGE, MAX_SIZE
+from src.api.query import COUNTS, DEFAULT_SIZE, LAST_EVENT_ID, LAST_ID, MAX_PAGE, MAX_SIZE
 from src.core import values
 from src.core.models import TableModels
 from src.core.tables import Kind
+from src.core.types import Timestamp, WriteModel
 from src.db.queries.measures import BUCKETS, FUNCTIONS
 
 ORDERED_KINDS = (Kind.TIMESTAMP, Kind.LOCAL_TIMESTAMP, Kind.DATE, Kind.INTEGER, Kind.DOUBLE, Kind.NUMERIC)
@@ -58,6 +60,20 @@ def rows_parameter(model: type[BaseModel]) -> dict[str, Documented]:
     """A body of one row, or of many."""
     many = Annotated[list[model], Field(max_length=MAX_ROWS)]  # type: ignore[valid-type]  # chosen at run time
     return {"body": Documented(Annotated[model | many, Body()])}
+
+
+def delivered_parameter(model: type[BaseModel]) -> dict[str, Documented]:
+    """A body of rows that a device delivers, or of an object around them."""
+    rows = Annotated[list[model], Field(max_length=MAX_EVENTS)]  # type: ignore[valid-type]  # chosen at run time
+    sent_at: Any = (Timestamp | None, Field(default=None, description="When the device sent them, by its clock."))
+    wrapped: Any = create_model(
+        f"{model.__name__}Delivery",
+        __base__=WriteModel,
+        __doc__="Rows that a device delivers.",
+        batch=(rows, ...),
+        sentAt=sent_at,
+    )
+    return {"body": Documented(Annotated[rows | wrapped, Body()])}
 
 
 # What `Prefer` may say of each kind of request.
@@ -182,6 +198,16 @@ def filter_parameters(models: TableModels) -> dict[str, Documented]:
         alias="or",
     )
     return parameters | {"tree": tree}
+
+
+def stream_parameters(models: TableModels) -> dict[str, Documented]:
+    """Filters of a stream, and the place where it goes on."""
+    last_id = {"type": "string", "pattern": LAST_ID}
+    described = "The `id` of the last event that is known: the stream goes on after it."
+    return filter_parameters(models) | {
+        LAST_EVENT_ID: _parameter(last_id, f"{described} For clients that cannot send the header."),
+        "last_event_id_header": _header("Last-Event-ID", f"{described} Without it, from now on."),
+    }
 
 
 def _pages() -> dict[str, Documented]:

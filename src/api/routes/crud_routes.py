@@ -14,10 +14,12 @@ from starlette.responses import Response
 
 from src.api.access import Rule
 from src.api.archive import ArchiveHandlers
+from src.api.deliveries.handlers import DeliveryHandlers
 from src.api.dependencies import models_of
 from src.api.direct import DirectRoute, Documented, Handler, documented
 from src.api.documentation import (
     ETAG_HEADER,
+    EVENT_STREAM,
     EXPORTS,
     LINK_HEADER,
     LIST_HEADERS,
@@ -25,6 +27,7 @@ from src.api.documentation import (
     NO_CONTENT,
     NOT_MODIFIED,
     Count,
+    DeliveryAnswer,
     Group,
     problems,
     success,
@@ -36,6 +39,7 @@ from src.api.parameters.documented import (
     body_parameter,
     cascade_parameter,
     condition_parameters,
+    delivered_parameter,
     filter_parameters,
     key_parameter,
     list_parameters,
@@ -44,12 +48,14 @@ from src.api.parameters.documented import (
     prefer_parameter,
     row_parameters,
     rows_parameter,
+    stream_parameters,
     unchanged_parameter,
 )
 from src.api.rows import RowHandlers
+from src.api.stream import StreamHandlers
 from src.core.access import APPEND, NOTHING, READ, WRITE, Permission, Policy, Role
 from src.core.models import TableModels
-from src.core.tables import Kind
+from src.core.tables import Delivery, Kind
 
 # Whom rows belong to, where nothing else is said.
 OWNER = "user_id"
@@ -64,6 +70,7 @@ def create_crud_router(  # noqa: PLR0913  a table is declared in one call
     owner: str | None = None,
     users_may: Permission | None = None,
     hidden: Mapping[Role, tuple[str, ...]] | None = None,
+    delivery: Delivery | None = None,
 ) -> APIRouter:
     """Make the routes of a table: list, read, create, replace and delete its rows.
 
@@ -74,12 +81,14 @@ def create_crud_router(  # noqa: PLR0913  a table is declared in one call
     (everything, if it is left out), or with all rows where these belong to nobody (nothing). `hidden` are columns that
     do not exist for a role.
 
+    With a `delivery`, new rows can be watched as they arrive.
+
     Raises:
         LookupError: the table is not in MODEL_MAP, or the owner is not a column of it.
         TypeError: the owner's column does not hold text.
     """
     models = models_of(table_name)
-    policy = _policy(models, prefix, owner, users_may, hidden or {})
+    policy = _policy(models, prefix, owner, users_may, hidden or {})._replace(delivery=delivery)
     handlers = RowHandlers(table_name, auto_timestamps=auto_timestamps)
     many_rows = ManyRowsHandlers(table_name, auto_timestamps=auto_timestamps)
     lists = ListHandlers(table_name)
@@ -214,6 +223,28 @@ def create_crud_router(  # noqa: PLR0913  a table is declared in one call
         | success(200, "How many rows of each table were erased; or the row, where `Prefer` asks for it.")
         | problems(404, 409, 412),
     )
+    if delivery:
+        add(
+            "POST",
+            "/-/batch",
+            f"deliver_{many}",
+            DeliveryHandlers(table_name, auto_timestamps=auto_timestamps).deliver_rows,
+            delivered_parameter(models.create) | prefer_parameter("return=representation"),
+            summary=f"Deliver rows of {name}, each for itself",
+            response_model=DeliveryAnswer,
+            response_model_exclude_none=True,
+            responses=success(200, "What became of each row.") | problems(413, 415),
+        )
+        add(
+            "GET",
+            "/-/stream",
+            f"watch_{many}",
+            StreamHandlers(table_name).watch_rows,
+            stream_parameters(models),
+            summary=f"Watch new rows of {name} as they arrive",
+            response_class=Response,
+            responses=success(200, "Server-sent events, without end.", content=EVENT_STREAM) | problems(),
+        )
     if policy.owner == models.key:
         add(
             "GET",
@@ -274,7 +305,20 @@ algos_router = create_crud_router(
     table_name="algos", prefix="/algos", tags=["algos"], auto_timestamps=True, users_may=READ
 )
 events_router = create_crud_router(
-    table_name="event_log", prefix="/events", tags=["events"], auto_timestamps=True, owner="user_id", users_may=APPEND
+    table_name="event_log",
+    prefix="/events",
+    tags=["events"],
+    auto_timestamps=True,
+    owner="user_id",
+    users_may=APPEND,
+    delivery=Delivery(
+        device="device_id",
+        seq="seq",
+        sent_at="sent_at",
+        session="session_id",
+        happened_at="ts",
+        utc_offset="utc_offset_min",
+    ),
 )
 receipts_router = create_crud_router(
     table_name="receipts", prefix="/receipts", tags=["receipts"], auto_timestamps=True, owner="user_id", users_may=READ

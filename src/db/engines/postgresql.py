@@ -40,6 +40,7 @@ DIALECT = Dialect(
         Form.NAME: lambda _, name: member_prefix(name),
     },
     has_table_locks=True,
+    notes_while_writing=True,
     explain="EXPLAIN (FORMAT JSON) ",
 )
 
@@ -75,6 +76,7 @@ class PostgresqlDialogue:
     """What a database and a transaction of it have in common."""
 
     dialect = DIALECT
+    takes_rows = False
     driver_errors: tuple[type[BaseException], ...] = (
         asyncpg.PostgresError,
         asyncpg.InterfaceError,
@@ -145,6 +147,9 @@ class PostgresqlDatabase(PostgresqlDialogue):
 
     async def change(self, sql: str, arguments: Sequence[object]) -> int:
         return await self.transact(lambda transaction: transaction.change(sql, arguments))
+
+    async def write_rows(self, sql: str, rows: Sequence[Sequence[object]]) -> Sequence[Any]:
+        raise NotImplementedError("many rows go in one statement")
 
     async def transact(self, work: Work[Result], time_limit_s: float | None = None) -> Result:
         takes_bulk = True
@@ -233,6 +238,9 @@ class PostgresqlTransaction(PostgresqlDialogue):
 
     async def change(self, sql: str, arguments: Sequence[object]) -> int:
         return _number_of_rows(await self._apart(self._connection.execute, sql, arguments))
+
+    async def write_rows(self, sql: str, rows: Sequence[Sequence[object]]) -> Sequence[Any]:
+        raise NotImplementedError("many rows go in one statement")
 
     async def transact(self, work: Work[Result], time_limit_s: float | None = None) -> Result:
         return await work(self)

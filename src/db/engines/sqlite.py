@@ -116,6 +116,7 @@ class SqliteDialogue:
         UnicodeError,
     )
     takes_bulk = False
+    takes_rows = False
 
     def translate(self, error: BaseException) -> ApiError | None:
         return next((translate(error) for type_, translate in TRANSLATIONS.items() if isinstance(error, type_)), None)
@@ -203,6 +204,9 @@ class SqliteDatabase(SqliteDialogue):
     async def change(self, sql: str, arguments: Sequence[object]) -> int:
         return await self._run(lambda connection: _change(connection, sql, arguments))
 
+    async def write_rows(self, sql: str, rows: Sequence[Sequence[object]]) -> Sequence[Any]:
+        return await self.transact(lambda transaction: transaction.write_rows(sql, rows))
+
     async def transact(self, work: Work[Result], time_limit_s: float | None = None) -> Result:
         # The work runs on the writer's thread, where nothing that it asks for has to be waited for.
         return await self._run(
@@ -219,6 +223,8 @@ class SqliteDatabase(SqliteDialogue):
 class SqliteTransaction(SqliteDialogue):
     """A transaction on the writing connection, as work sees it that runs on the writer's thread."""
 
+    takes_rows = True
+
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
 
@@ -230,6 +236,9 @@ class SqliteTransaction(SqliteDialogue):
 
     async def change(self, sql: str, arguments: Sequence[object]) -> int:
         return _change(self._connection, sql, arguments)
+
+    async def write_rows(self, sql: str, rows: Sequence[Sequence[object]]) -> Sequence[Any]:
+        return in_savepoint(self._connection, lambda connection: connection.executemany(sql, rows).fetchall())
 
     async def transact(self, work: Work[Result], time_limit_s: float | None = None) -> Result:
         return await work(self)

@@ -13,7 +13,7 @@ from src.db.queries import selection
 from src.db.queries.aggregates import AggregateShape
 from src.db.queries.filters import ConditionShape, collect_values, own_rows, passing, shape_of
 from src.db.queries.paging import CursorShape, Walk
-from src.db.queries.query import EVERYTHING, Aggregation, Condition, Filter, Query, Selection, Target
+from src.db.queries.query import EVERYTHING, Aggregation, Change, Condition, Filter, Query, Selection, Target
 from src.db.queries.rendering import SOURCE, RowJson, RowOfTable
 from src.db.queries.selection import WHOLE_ROW, SelectionShape
 from src.db.queries.statement import Dialect, ManyStatement, Parameters, Statement, sql_table
@@ -123,20 +123,28 @@ def aggregate(reach: Reach, asked: Aggregation, *, is_whole: bool = False) -> St
 
 
 def insert_row(
-    reach: Reach, values: Mapping[str, object], on_conflict: OnConflict = OnConflict.REFUSE, mark: str = ""
+    reach: Reach,
+    values: Mapping[str, object],
+    on_conflict: OnConflict = OnConflict.REFUSE,
+    mark: str = "",
+    change: Change | None = None,
 ) -> Statement:
     """Insert one row; returns its row JSON, or nothing when a row with its key stays instead.
 
-    With the `mark` of a person, it returns nothing and inserts nothing when that person was erased.
+    With the `mark` of a person, it returns nothing and inserts nothing when that person was erased. With a `change`,
+    that is inserted too, where the database can do both at once.
 
     Raises:
         Forbidden: it would be a row of somebody else.
     """
     _refuse_other_owner(reach, values.get(reach.table.owner))
-    if not mark:
-        return Statement(InsertShape(reach.table, tuple(values), on_conflict), tuple(values.values()))
-    shape = InsertShape(reach.table, tuple(values), on_conflict, is_guarded=True)
-    return Statement(shape, (*values.values(), mark))
+    shape = InsertShape(
+        reach.table, tuple(values), on_conflict, is_guarded=bool(mark), changes=change.changes if change else None
+    )
+    more: tuple[object, ...] = (mark,) if mark else ()
+    if change:
+        more += (change.change_id, reach.table.name, change.created_at)
+    return Statement(shape, (*values.values(), *more))
 
 
 def insert_rows(
@@ -167,6 +175,7 @@ def insert_rows(
     return ManyStatement(
         one,
         bulk,
+        InsertShape(table, columns, on_conflict, returned, kept, merged_owner),
         rows,
         columns.index(table.key) if has_keys else None,
         tells_keys=tells_keys,

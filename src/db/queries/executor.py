@@ -6,12 +6,15 @@ from typing import Any
 
 import msgspec
 
-from src.core.errors import ApiError
+from src.core.errors import ApiError, InvalidRequest, RowConflict
 from src.core.tables import Reach, TableInfo
 from src.db.connection import Connection, Database, Result, Row, Work
 from src.db.queries import builder
 from src.db.queries.query import Condition, Filter, Target
 from src.db.queries.statement import ManyStatement, Statement
+
+# A row that is refused leaves the transaction as it was.
+REFUSALS = (InvalidRequest, RowConflict)
 
 Run = Callable[[str, Sequence[object]], Awaitable[Sequence[Row]]]
 
@@ -77,8 +80,8 @@ async def write_rows(db: Connection, statement: ManyStatement) -> list[Any]:
     Raises:
         ApiError: a row was refused; `error.row` is its place, counted from 0.
     """
-    if db.takes_bulk:
-        return statement.keys_of(await _run(db, db.write, statement.in_bulk()))
+    if (keys := await _write_at_once(db, statement)) is not None:
+        return keys
     keys = []
     for row, one in enumerate(statement.one_by_one()):
         try:
@@ -87,6 +90,32 @@ async def write_rows(db: Connection, statement: ManyStatement) -> list[Any]:
             error.row = row
             raise
     return keys
+
+
+async def write_each(db: Connection, statement: ManyStatement) -> list[Any]:
+    """The same, but a row that is refused harms no other: its error stands in the place of its key."""
+    if (keys := await _write_at_once(db, statement)) is not None:
+        return keys
+    outcomes: list[Any] = []
+    for row, one in enumerate(statement.one_by_one()):
+        try:
+            outcomes.append(await _write_one(db, one, statement.key_of(row)))
+        except REFUSALS as error:
+            outcomes.append(error)
+    return outcomes
+
+
+async def _write_at_once(db: Connection, statement: ManyStatement) -> list[Any] | None:
+    """Write all rows in one go; None where they have to go one by one, for one is refused."""
+    if db.takes_bulk:
+        return statement.keys_of(await _run(db, db.write, statement.in_bulk()))
+    if not db.takes_rows:
+        return None
+    try:
+        with _translating(db):
+            return statement.keys_of(await db.write_rows(*statement.each_of_rows(db.dialect)))
+    except REFUSALS:
+        return None
 
 
 async def _write_one(db: Connection, statement: Statement, key: object) -> object:
@@ -98,6 +127,16 @@ async def _write_one(db: Connection, statement: Statement, key: object) -> objec
 async def fetch_keys(db: Connection, statement: Statement) -> list[object]:
     """Run a statement for keys that may look at many rows."""
     return [row[0] for row in await _run(db, db.fetch_long, statement)]
+
+
+async def fetch_values(db: Connection, statement: Statement) -> list[Any]:
+    """Run a statement for the first value of each row."""
+    return [row[0] for row in await _run(db, db.fetch, statement)]
+
+
+async def write_values(db: Connection, statement: Statement) -> list[Any]:
+    """Run a statement that writes rows; the value that it returns of each."""
+    return [row[0] for row in await _run(db, db.write, statement)]
 
 
 async def fetch_rows(db: Connection, statement: Statement) -> list[Row]:

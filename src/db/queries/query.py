@@ -1,8 +1,9 @@
 """What a request asks of a table, as plain data: made from a URL by `api/query.py`, read by the builder."""
 
+from datetime import datetime
 from typing import NamedTuple, Union
 
-from src.core.tables import Kind, Relation, SortTerm
+from src.core.tables import Kind, Relation, SortTerm, TableInfo
 
 
 class Target(NamedTuple):
@@ -79,6 +80,15 @@ class Query(NamedTuple):
     offset: int = 0
     cursor: Cursor | None = None
     selection: Selection = EVERYTHING
+
+
+class Change(NamedTuple):
+    """What tells of new rows of a table, before it is known how many they are."""
+
+    changes: TableInfo
+    """The table of changes."""
+    change_id: str
+    created_at: datetime
 
 
 class Group(NamedTuple):

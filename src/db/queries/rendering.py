@@ -3,11 +3,11 @@
 Both databases write the same text for a row, but for the digits of doubles, which are equal as numbers.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import literal_column, select
+from sqlalchemy import CTE, literal_column, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import Delete, Insert, Update
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -21,6 +21,7 @@ from src.db.queries.statement import Dialect, sql_table
 
 # In PostgreSQL a column of this name would be taken for the row, so the name is one that no column has.
 SOURCE = "_rows_"
+NOTED = "_noted_"
 
 
 class RowJson(FunctionElement[str]):
@@ -165,8 +166,10 @@ def member_prefix(name: str) -> str:
     return f"{msgspec.json.encode(name).decode()}:"
 
 
-def render_written(dialect: Dialect, write: Insert | Update | Delete, table: TableInfo) -> Any:
-    """Run a write and select the JSON text of each row that it wrote.
+def render_written(
+    dialect: Dialect, write: Insert | Update | Delete, table: TableInfo, note: Callable[[CTE], Insert] | None = None
+) -> Any:
+    """Run a write and select the JSON text of each row that it wrote; `note` makes one more insert of these rows.
 
     PostgreSQL renders outside of RETURNING: a distributed one refuses anything but immutable functions there.
     """
@@ -174,7 +177,8 @@ def render_written(dialect: Dialect, write: Insert | Update | Delete, table: Tab
         return write.returning(literal_column(_returned_on_sqlite(dialect, table)))
     columns = [sql_table(table).c[column.name] for column in table.columns]
     written = write.returning(*columns).cte(SOURCE)
-    return select(RowJson(SOURCE, table.columns)).select_from(written)
+    rows = select(RowJson(SOURCE, table.columns)).select_from(written)
+    return rows.add_cte(note(written).cte(NOTED)) if note else rows
 
 
 def _returned_on_sqlite(dialect: Dialect, table: TableInfo) -> str:

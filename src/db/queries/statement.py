@@ -67,6 +67,8 @@ class Dialect:
     """How everything else than a plain value becomes an argument."""
     has_table_locks: bool = False
     """Whether writers of a table can be waited for; where there is one writer at a time, that is not needed."""
+    notes_while_writing: bool = False
+    """Whether one statement can write a row and the change that tells of it; else they are two of one transaction."""
     explain: str = ""
     """What stands before a statement to learn how many rows the planner expects; empty where it has no number."""
 
@@ -126,6 +128,8 @@ class ManyStatement(NamedTuple):
     """The write of one row."""
     bulk: Shape
     """The write of all, which takes an array for each value of a row."""
+    each: Shape
+    """The write of one row, which returns what the write of all does."""
     rows: Sequence[tuple[object, ...]]
     key_place: int | None
     """Where the key stands among a row's values; None where the database makes it, and the write of one returns it."""
@@ -137,6 +141,12 @@ class ManyStatement(NamedTuple):
     def in_bulk(self) -> Statement:
         """All rows in one statement."""
         return Statement(self.bulk, (*zip(*self.rows, strict=True), *self.more))
+
+    def each_of_rows(self, dialect: Dialect) -> tuple[str, list[list[object]]]:
+        """The SQL text of the write of one row that returns what the write of all would, and the arguments per row."""
+        sql, plan = _compile(self.each, dialect)
+        rows = ((*row, *self.more) for row in self.rows)
+        return sql, [[row[at] if encode is None else encode(row[at]) for at, encode in plan] for row in rows]
 
     def one_by_one(self) -> Iterator[Statement]:
         """Yield a statement for each row."""

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import column, delete, exists, func, insert, literal_column, select, table, update
+from sqlalchemy import CTE, column, delete, exists, func, insert, literal_column, select, table, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import ClauseElement, Delete, Insert, Update
 from sqlalchemy.sql.elements import ColumnClause, ColumnElement
@@ -54,6 +54,8 @@ class InsertShape:
     """The column that must hold one more value for a merge to change a row that exists; empty for any row."""
     is_guarded: bool = False
     """Whether there must be no tombstone of one more value."""
+    changes: TableInfo | None = None
+    """The table that gets a change of a new row, with three more values. For PostgreSQL."""
 
     def build(self, dialect: Dialect, parameters: Parameters) -> ClauseElement:
         values: dict[str, Any] = _take_values(self.table, self.columns, parameters)
@@ -61,7 +63,11 @@ class InsertShape:
             values |= dict.fromkeys(self._left_to_the_clock(), SQLITE_NOW)
         write = _insert(dialect, self, parameters)
         write = self._guarded(write, values, parameters) if self.is_guarded else write.values(values)
-        statement: ClauseElement = _returning(dialect, write, self.table, self.returned)
+        statement: ClauseElement
+        if self.changes:
+            statement = render_written(dialect, write, self.table, Noting(self.table, self.changes, parameters).build)
+        else:
+            statement = _returning(dialect, write, self.table, self.returned)
         return statement
 
     def _guarded(self, write: Any, values: dict[str, Any], parameters: Parameters) -> Any:
@@ -115,6 +121,30 @@ class ValueOf(Expression):
 
     def sqlite(self, value: str) -> str:
         return value
+
+
+class Noting(NamedTuple):
+    """The insert of a change that tells of the rows which another part of the same statement writes."""
+
+    table: TableInfo
+    changes: TableInfo
+    parameters: Parameters
+
+    def build(self, written: CTE) -> Insert:
+        """Build the insert. Nothing is told of where nothing was written."""
+        given = {name: self._take(name) for name in CHANGE_COLUMNS}
+        keys = func.json_agg(written.c[self.table.key])
+        told = {"count": func.count(), "row_keys": func.json_build_object(literal_column("'keys'"), keys)}
+        change = select(*given.values(), *told.values()).select_from(written).having(func.count() > literal_column("0"))
+        return insert(sql_table(self.changes)).from_select([*given, *told], change)
+
+    def _take(self, name: str) -> ColumnElement[Any]:
+        kind = self.changes.by_name[name].kind
+        return ValueOf(ARRAY_TYPES[kind], self.parameters.take(kind))
+
+
+# What a change has beside the number of its rows and their keys.
+CHANGE_COLUMNS = ("change_id", "table_name", "created_at")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,20 @@
+"""How far a device's local time was ahead of UTC, as far as it has said so."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from src.core.tables import Delivery
+
+
+def with_offset(delivery: Delivery, values: Mapping[str, object], happened_at: object) -> dict[str, object]:
+    """The values with the offset of their time as the device wrote it, where they say nothing else.
+
+    A `Z` says nothing of local time.
+    """
+    is_said = values.get(delivery.utc_offset) is not None
+    is_time = isinstance(happened_at, str) and isinstance(values.get(delivery.happened_at), datetime)
+    if is_said or not is_time or str(happened_at)[-1] in "Zz":
+        return dict(values)
+    text = str(happened_at)
+    ahead_min = int(text[-5:-3]) * 60 + int(text[-2:])
+    return {**values, delivery.utc_offset: -ahead_min if text[-6] == "-" else ahead_min}
