@@ -15,7 +15,7 @@ from scripts.simulation.verify import Findings, verify
 from scripts.simulation.wire import Wire
 from tests.databases import run_sql
 
-STUDY = ["--participants", "3", "--days", "2", "--events-per-day", "40", "--clients", "3", "--seed", "7"]
+STUDY = ["--participants", "3", "--days", "4", "--events-per-day", "40", "--clients", "3", "--seed", "7"]
 KINDS = {"missing", "stored twice", "altered", "unknown", "receipts", "clocks", "answers"}
 
 

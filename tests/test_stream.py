@@ -1,13 +1,12 @@
 """Watching: new rows as server-sent events, each once, in the order of their commits, to whoever may read them."""
 
-import time
 from typing import Any
 
 import httpx
 import pytest
 
 from src.core.values import new_uuid
-from tests.streams import STREAM, Listening
+from tests.streams import Listening
 
 
 def event(**more: Any) -> dict[str, Any]:

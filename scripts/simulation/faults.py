@@ -5,7 +5,7 @@ from random import Random
 # Per event: the phone loses a few numbers here, for ever. Per batch: it is sent in disorder; with events that were sent
 # before; the app ends in the middle of the request. Per stretch of time: the app is installed again from an old backup.
 # Wrong clocks are the lot of a phone, not of a moment.
-CHANCES = {"gap": 0.005, "reorder": 0.3, "duplicate": 0.15, "kill": 0.08, "reinstall": 0.1, "skew": 0.7}
+CHANCES = {"gap": 0.01, "reorder": 0.3, "duplicate": 0.15, "kill": 0.08, "reinstall": 0.1, "skew": 0.7}
 
 
 class Faults:

@@ -20,6 +20,7 @@ EVENT_TYPES = ("open", "tap", "tap", "tap", "step", "scroll", "crash", "close")
 SCREENS = ("home", "Settings", "help", "Über", "\u2028", "日本", 'a "quoted" one', "")
 MOST_SKEW_MS = 6 * 3_600_000
 MOST_DRIFT_MS_PER_HOUR = 400
+INSTANTS = ("ts", "started_at", "ended_at")
 
 
 class Write(NamedTuple):
@@ -28,6 +29,11 @@ class Write(NamedTuple):
     path: str
     key: str
     row: Row
+
+    @property
+    def address(self) -> str:
+        """Where the row is read and replaced."""
+        return f"{self.path}/{self.key}"
 
 
 class Stretch(NamedTuple):
@@ -162,3 +168,12 @@ def stored_form(event: Row) -> Row:
         return event
     said = None if event["ts"].endswith("Z") else datetime.fromisoformat(event["ts"]).utcoffset()
     return event | {"utc_offset_min": None if said is None else said // timedelta(minutes=1)}
+
+
+def is_same(stored: Row, sent: Row) -> bool:
+    """Whether every column that was sent came back equal; times are equal as instants."""
+    return all(_value(column, stored[column]) == _value(column, value) for column, value in sent.items())
+
+
+def _value(column: str, value: Any) -> Any:
+    return datetime.fromisoformat(value) if column in INSTANTS and value is not None else value

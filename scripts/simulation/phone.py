@@ -9,13 +9,15 @@ from random import Random
 from typing import NamedTuple
 
 from scripts.simulation.envelopes import Envelope, pack, pack_one
-from scripts.simulation.life import Life, Row, Stretch, Write, stored_form
+from scripts.simulation.life import Life, Row, Stretch, Write, is_same, stored_form
 from scripts.simulation.pace import Pace
 from scripts.simulation.receipts import covers
 from scripts.simulation.study import Study
 from scripts.simulation.truth import Truth
 from scripts.simulation.wire import TRY_AGAIN, Answer, NoAnswer, Patience, Wire
 
+# The row is there already, or is another one by now.
+CONFLICTS = (409, 412)
 EVENTS, BATCH = "/events", "/events/-/batch"
 # How many delivered events the last backup of the phone still holds.
 BACKUP_SIZE = 500
@@ -38,7 +40,7 @@ class Phone:
         self._patience = Patience(self._chance, pace.shortest_wait_s, pace.sleep)
         self._outbox: dict[str, Held] = {}
         self._backup: deque[Held] = deque(maxlen=BACKUP_SIZE)
-        self._created: set[str] = set()
+        self._tags: dict[str, str | None] = {}
         self._lost: list[int] = []
         self._clocks: dict[str, Clock] = {}
         self._skew_ms = 0
@@ -72,19 +74,28 @@ class Phone:
             self._send_some()
 
     def _write(self, write: Write) -> None:
-        """Create a row, or replace it if it is there, until the service confirms it."""
+        """Create a row, or replace the one that this phone knows, until the service confirms it.
+
+        A request of which no answer came may be done late. With the tag of the row that it is meant for, it cannot
+        undo what was written since.
+        """
         body = json.dumps(write.row, ensure_ascii=False).encode()
         headers = {"Content-Type": "application/json"}
         while not self._pace.is_late():
-            method, path = ("POST", write.path) if write.key not in self._created else ("PUT", self._address(write))
-            answer = self._try(method, path, Envelope(body, headers))
-            if answer is not None and answer.status in (200, 201):
-                self._created.add(write.key)
-                return self._truth.note_acknowledged(write.path, write.key, write.row)
-            if answer is not None and answer.status == 409:
-                self._created.add(write.key)
-            elif answer is not None:
+            tag = self._tags.get(write.key)
+            if tag is None:
+                answer = self._try("POST", write.path, Envelope(body, headers))
+            else:
+                answer = self._try("PUT", write.address, Envelope(body, headers | {"If-Match": tag}))
+            if answer is not None and answer.status in CONFLICTS:
+                answer = self._try("GET", write.address, Envelope(b"", {}))
+            if answer is None:
+                continue
+            self._tags[write.key] = answer.etag
+            if answer.status not in (200, 201):
                 break
+            if is_same(answer.content, write.row):
+                return self._truth.note_acknowledged(write.path, write.key, write.row)
         return self._truth.note_maybe(write.path, write.key, write.row)
 
     def _send_some(self) -> None:
@@ -153,7 +164,7 @@ class Phone:
             self._pace.note_retry()
             return None
         self._patience.rest()
-        if answer.status not in (200, 201, 409):
+        if answer.status not in (200, 201, *CONFLICTS):
             self._truth.note_unexpected(f"{method} {path}: {answer.status} {str(answer.content)[:300]}")
         return answer
 
@@ -229,9 +240,6 @@ class Phone:
             if clock.least_ms is not None and clock.most_ms is not None:
                 self._truth.note_clock(session_id, clock.least_ms, clock.most_ms)
         self._truth.note_device(self._life.device_id, self._life.user_id, self._lost)
-
-    def _address(self, write: Write) -> str:
-        return f"{write.path}/{write.key}"
 
 
 class Clock:

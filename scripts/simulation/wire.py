@@ -20,10 +20,11 @@ class NoAnswer(Exception):
 
 
 class Answer(NamedTuple):
-    """A status, the body as JSON (None without one), and how long to wait if the service says so."""
+    """A status, the body as JSON (None without one), the row's tag, and how long to wait if the service says so."""
 
     status: int
     content: Any
+    etag: str | None
     retry_after_s: float
 
 
@@ -53,7 +54,8 @@ class Wire:
         except (OSError, HTTPException, ValueError) as error:
             self._connection.close()
             raise NoAnswer(str(error)) from error
-        return Answer(response.status, parsed, float(response.headers.get("Retry-After", 0)))
+        head = response.headers
+        return Answer(response.status, parsed, head.get("ETag"), float(head.get("Retry-After", 0)))
 
     def abandon(self, method: str, path: str, body: bytes, headers: Mapping[str, str], share: float) -> None:
         """Send this share of the body and end the connection, as an app does that is killed."""
