@@ -15,7 +15,7 @@ from scripts.simulation.verify import Findings, verify
 from scripts.simulation.wire import Wire
 from tests.databases import run_sql
 
-STUDY = ["--participants", "3", "--days", "4", "--events-per-day", "40", "--clients", "3", "--seed", "7"]
+STUDY = ["--participants", "3", "--days", "4", "--events-per-day", "40", "--clients", "3", "--seed", "2"]
 KINDS = {"missing", "stored twice", "altered", "unknown", "receipts", "clocks", "answers"}
 
 
@@ -53,7 +53,7 @@ def test_a_second_run_with_the_same_seed_stores_nothing_new(client: httpx.Client
 def test_damage_is_found(client: httpx.Client, migrated_url: str, tmp_path: Path) -> None:
     truth = tmp_path / "truth.jsonl"
     assert run(client, truth) == 0
-    ids = [row["event_id"] for row in client.get("/events?size=5&user_id=sim7-0001").json()]
+    ids = [row["event_id"] for row in client.get("/events?size=5&user_id=sim2-0001").json()]
     session = client.get("/sessions?size=1").json()[0]["session_id"]
     damage = [
         f"DELETE FROM event_log WHERE event_id = '{ids[0]}'",
@@ -61,7 +61,7 @@ def test_damage_is_found(client: httpx.Client, migrated_url: str, tmp_path: Path
         f"UPDATE event_log SET utc_offset_min = 99 WHERE event_id = '{ids[2]}'",
         f"UPDATE event_log SET sent_at = created_at WHERE event_id = '{ids[3]}'",
         f"UPDATE sessions SET ended_at = NULL WHERE session_id = '{session}'",
-        "UPDATE receipts SET received_through = received_through + 1 WHERE user_id = 'sim7-0001'",
+        "UPDATE receipts SET received_through = received_through + 1 WHERE user_id = 'sim2-0001'",
         f"UPDATE session_clocks SET clock_offset_ms = clock_offset_ms + 60000 WHERE session_id = '{session}'",
     ]
     for statement in damage:
@@ -76,7 +76,7 @@ def test_damage_is_found(client: httpx.Client, migrated_url: str, tmp_path: Path
             ids[4], twice["event_id"]
         ),
     )
-    foreign = {"event_type": "tap", "ts": "2026-01-01T00:00:00Z", "user_id": "sim7-0001"}
+    foreign = {"event_type": "tap", "ts": "2026-01-01T00:00:00Z", "user_id": "sim2-0001"}
     assert client.post("/events", json=foreign).status_code == 201
     found = counts(compare(client, truth))
     # The deleted event is still covered by the receipt, which is right: it was stored.

@@ -83,6 +83,8 @@ class Stage:
     def _wait(self, holds: Callable[[], bool], otherwise: str) -> None:
         deadline = time.monotonic() + RECOVERY_TIMEOUT_S
         while not holds():
+            if self._load is not None:
+                self._load.check()
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{otherwise} for {RECOVERY_TIMEOUT_S:.0f} s")
             time.sleep(0.02)

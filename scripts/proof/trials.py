@@ -120,7 +120,7 @@ TRIALS = {
     "service": Trial("`kill -9` of the whole service", kill_service),
     "postgresql": Trial("`kill -9` of PostgreSQL", kill_postgresql, needs_server=True),
     "cut": Trial(
-        "connection cut before the answer", cut_connections, batch_sizes=(1, 1, 2, 5, 20), is_cut=True
+        "connection cut before the answer", cut_connections, batch_sizes=(1, 1, 1, 1, 5, 20), is_cut=True
     ),
     "disk": Trial("disk full", fill_disk, needs_disk=True),
 }  # fmt: skip

@@ -45,17 +45,17 @@ class Load:
             thread.start()
 
     def wait(self) -> None:
-        """Wait until all phones have lived, and show how far they are.
-
-        Raises:
-            BaseException: what a phone stumbled over, which is a defect of the simulator.
-        """
+        """Wait until all phones have lived, and show how far they are."""
         tick = 0
         while any(thread.is_alive() for thread in self._threads):
             next((thread for thread in self._threads if thread.is_alive()), self._threads[0]).join(TICK_S)
             self._show(tick)
             tick += 1
         print(("\r\033[K" if sys.stderr.isatty() else "") + self.progress(), file=sys.stderr)
+        self.check()
+
+    def check(self) -> None:
+        """Raise what a phone stumbled over, which is a defect of the simulator."""
         for failure in self._failures:
             raise failure
 

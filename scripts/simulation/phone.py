@@ -159,13 +159,14 @@ class Phone:
             self._patience.wait()
             self._pace.note_retry()
             return None
-        if answer.status in TRY_AGAIN:
+        if answer.status not in (200, 201, *CONFLICTS, *TRY_AGAIN):
+            self._truth.note_unexpected(f"{method} {path}: {answer.status} {str(answer.content)[:300]}")
+        # A defect of the service is no promise either.
+        if answer.status in TRY_AGAIN or answer.status == 500:
             self._patience.wait(answer.retry_after_s)
             self._pace.note_retry()
             return None
         self._patience.rest()
-        if answer.status not in (200, 201, *CONFLICTS):
-            self._truth.note_unexpected(f"{method} {path}: {answer.status} {str(answer.content)[:300]}")
         return answer
 
     def _stamp(self, batch: list[Held]) -> str:
