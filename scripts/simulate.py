@@ -35,8 +35,8 @@ def main(words: list[str] | None = None) -> int:
             parse_faults(arguments.faults),
             arguments.events_per_day,
         )
-        if not service.connect().is_answered():
-            print(f"Nothing answers at {service.base_url}; start the service with: make serve", file=sys.stderr)
+        if obstacle := find_obstacle(service):
+            print(obstacle, file=sys.stderr)
             return 1
         sound = arguments.verify and path.exists()
         if not sound:
@@ -50,6 +50,15 @@ def main(words: list[str] | None = None) -> int:
         return 1
     print(findings.table())
     return 0 if findings.is_sound else 1
+
+
+def find_obstacle(service: Service) -> str | None:
+    """Why nothing can be simulated, in a sentence; None where nothing is in the way."""
+    try:
+        answer = service.connect().ask("GET", "/users?size=1")
+    except NoAnswer:
+        return f"Nothing answers at {service.base_url}; start the service with: make serve"
+    return None if answer.status == 200 else f"{service.base_url} answers {answer.status}: {answer.content['detail']}"
 
 
 def simulate(study: Study, service: Service, path: Path, pace: Pace, clients: int) -> bool:

@@ -170,6 +170,15 @@ def test_receipt_says_what_is_missing(client: httpx.Client) -> None:
     assert client.get("/receipts?device_id=d").json()[0]["missing"] == {"ranges": []}
 
 
+def test_receipt_covers_nothing_behind_the_holes_that_it_tells(client: httpx.Client) -> None:
+    sent = range(1, 2403, 2)
+    answer = deliver(client, [event(device_id="d", seq=seq) for seq in sent])
+    receipt = answer["receipts"]["d"]
+    assert receipt == {"contiguous_through": 1, "received_through": 2001, "missing": receipt["missing"]}
+    assert receipt["missing"] == [[seq + 1, seq + 1] for seq in range(1, 2001, 2)]
+    assert client.get("/devices/d/receipt").json() == receipt | {"device_id": "d"}
+
+
 def test_resend_leaves_the_receipt_and_answers_it(client: httpx.Client) -> None:
     batch = [event(device_id="d", seq=number) for number in (1, 2)]
     first, again = deliver(client, batch), deliver(client, batch)

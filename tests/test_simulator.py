@@ -13,7 +13,9 @@ from scripts.simulation.receipts import covers, find_faults
 from scripts.simulation.study import Study
 from scripts.simulation.verify import Findings, verify
 from scripts.simulation.wire import Wire
+from src.main import create_app
 from tests.databases import run_sql
+from tests.server import serving, settings_for
 
 STUDY = ["--participants", "3", "--days", "4", "--events-per-day", "40", "--clients", "3", "--seed", "2"]
 KINDS = {"missing", "stored twice", "altered", "unknown", "receipts", "clocks", "answers"}
@@ -88,6 +90,15 @@ def test_damage_is_found(client: httpx.Client, migrated_url: str, tmp_path: Path
 def test_a_service_that_is_away_is_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert simulate.main(["--base-url", "http://127.0.0.1:9", "--output", str(tmp_path / "truth.jsonl")]) == 1
     assert capsys.readouterr().err.startswith("Nothing answers at http://127.0.0.1:9")
+
+
+def test_a_service_that_refuses_is_said_before_anything_is_written(
+    migrated_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(create_app(settings_for(migrated_url, authentication="on"))) as client:
+        assert run(client, tmp_path / "truth.jsonl") == 1
+    assert "401: say who you are" in capsys.readouterr().err
+    assert not (tmp_path / "truth.jsonl").exists()
 
 
 def test_an_unknown_fault_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

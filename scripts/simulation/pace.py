@@ -15,7 +15,6 @@ class Pace:
         self.is_over = threading.Event()
         self.acknowledged = 0
         self.retries = 0
-        self.stretches = 0
         self._gap_s = 1 / events_per_s if events_per_s else 0.0
         self._next = time.monotonic()
         self._late: float | None = None
@@ -51,9 +50,6 @@ class Pace:
 
     def note_acknowledged(self) -> None:
         self.acknowledged += 1
-
-    def note_stretch(self) -> None:
-        self.stretches += 1
 
     def note_retry(self) -> None:
         """Count a request that has to be sent again."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import NamedTuple
 
+from scripts.simulation.clock import Clock
 from scripts.simulation.envelopes import Envelope, pack, pack_one
 from scripts.simulation.life import Life, Row, Stretch, Write, is_same, stored_form
 from scripts.simulation.pace import Pace
@@ -56,7 +57,6 @@ class Phone:
             if self._pace.is_over.is_set():
                 break
             self._live_through(stretch)
-            self._pace.note_stretch()
         while self._outbox and not self._pace.is_late():
             self._send_some()
         self._leave()
@@ -139,7 +139,7 @@ class Phone:
                 self._truth.note_unexpected(f"{held.event['event_id']} was acknowledged before, and is new again")
         taken = [held for held, result in zip(batch, results, strict=True) if result in ("ok", "duplicate")]
         self._forget(taken)
-        self._check_receipt(answer.content["receipts"].get(self._life.device_id), taken)
+        self._check_receipt(answer.content.get("receipts", {}).get(self._life.device_id), taken)
         self._drop([held for held, result in zip(batch, results, strict=True) if result.startswith("drop")])
         if answer.content["accepted"] != len(taken):
             self._truth.note_unexpected(f"accepted is {answer.content['accepted']}, not {len(taken)}")
@@ -241,30 +241,6 @@ class Phone:
             if clock.least_ms is not None and clock.most_ms is not None:
                 self._truth.note_clock(session_id, clock.least_ms, clock.most_ms)
         self._truth.note_device(self._life.device_id, self._life.user_id, self._lost)
-
-
-class Clock:
-    """Between which values the smallest (received - sent) of a session lies.
-
-    An event is received after it was sent at the first try and before its storing is confirmed.
-    """
-
-    def __init__(self) -> None:
-        self.least_ms: int | None = None
-        self.most_ms: int | None = None
-        self._sent: dict[str, int] = {}
-
-    def note_sent(self, event_id: str, sent_ms: int, now_ms: int) -> None:
-        self.least_ms = smaller(self.least_ms, now_ms - sent_ms)
-        self._sent[event_id] = smaller(self._sent.get(event_id), sent_ms)
-
-    def note_stored(self, event_id: str, now_ms: int) -> None:
-        self.most_ms = smaller(self.most_ms, now_ms - self._sent.pop(event_id))
-
-
-def smaller(known: int | None, new: int) -> int:
-    """The smaller of two numbers, of which the first may be missing."""
-    return new if known is None else min(known, new)
 
 
 def results_of(answer: Answer, batch: list[Held]) -> Iterator[str]:

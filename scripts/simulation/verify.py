@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -46,7 +47,6 @@ class TruthRead:
     def __init__(self, path: Path) -> None:
         self.rows: dict[str, dict[str, Known]] = {path: {} for path in KEYS}
         self.devices: dict[str, set[int]] = {}
-        self.owners: dict[str, str] = {}
         self.clocks: dict[str, tuple[int, int]] = {}
         self.unexpected: list[str] = []
         self.seeds: set[int] = set()
@@ -59,7 +59,6 @@ class TruthRead:
             self.rows[resource].setdefault(line["key"], Known()).learn(line)
         elif "device" in line:
             self.devices.setdefault(line["device"], set()).update(line["lost"])
-            self.owners[line["device"]] = line["user_id"]
         elif "clock" in line:
             least, most = self.clocks.get(line["clock"], (line["least_ms"], line["most_ms"]))
             # What a later run sends again is no news to the service, so that it says nothing about the greatest value.
@@ -71,17 +70,18 @@ class TruthRead:
 
     def numbers_of(self, device_id: str) -> tuple[set[int], set[int]]:
         """The numbers of a device whose events are acknowledged, and those whose events may be there."""
-        return self._numbers[0].get(device_id, set()), self._numbers[1].get(device_id, set())
+        acknowledged, maybe = self._numbers
+        return acknowledged.get(device_id, set()), maybe.get(device_id, set())
 
-    @property
+    @cached_property
     def _numbers(self) -> tuple[dict[str, set[int]], dict[str, set[int]]]:
-        if not hasattr(self, "_counted"):
-            self._counted: tuple[dict[str, set[int]], dict[str, set[int]]] = ({}, {})
-            for known in self.rows["/events"].values():
-                row = json.loads(known.possible[0])
-                of_kind = self._counted[0 if known.is_acknowledged else 1]
-                of_kind.setdefault(row["device_id"], set()).add(row["seq"])
-        return self._counted
+        acknowledged: dict[str, set[int]] = {}
+        maybe: dict[str, set[int]] = {}
+        for known in self.rows["/events"].values():
+            row = json.loads(known.possible[0])
+            of_kind = acknowledged if known.is_acknowledged else maybe
+            of_kind.setdefault(row["device_id"], set()).add(row["seq"])
+        return acknowledged, maybe
 
 
 class Findings(NamedTuple):
@@ -97,7 +97,7 @@ class Findings(NamedTuple):
 
     def table(self) -> str:
         """What was compared and what is wrong, for people."""
-        lines = ["", f"{'acknowledged':>14}  what"]
+        lines = ["", f"{'compared':>14}  what"]
         lines += [f"{count:>14,}  {name}" for name, count in self.compared.items()]
         lines += ["", f"{'wrong':>14}  what"]
         for kind, sentences in self.faults.items():

@@ -92,13 +92,6 @@ class Wire:
             self._connection.close()
             raise NoAnswer(f"GET {path}: {error!r}") from error
 
-    def is_answered(self) -> bool:
-        """Whether a service is there."""
-        try:
-            return self.ask("GET", "/health/live").status == 200
-        except NoAnswer:
-            return False
-
     def close(self) -> None:
         self._connection.close()
 

@@ -15,7 +15,7 @@ from src.api.writer import Writer
 from src.core.access import Action
 from src.core.errors import RowNotFound
 
-# More holes than this are told by their number only.
+# An answer tells of the first so many holes, and covers nothing behind them.
 SHOWN_RANGES = 1000
 
 
@@ -62,10 +62,11 @@ def _result(verdict: Verdict) -> dict[str, str]:
 
 
 def _receipt(received: Received) -> Mapping[str, object]:
+    shown = received.up_to_hole(SHOWN_RANGES)
     return {
-        "contiguous_through": received.contiguous_through,
-        "received_through": received.through,
-        "missing": received.missing[:SHOWN_RANGES],
+        "contiguous_through": shown.contiguous_through,
+        "received_through": shown.through,
+        "missing": shown.missing,
     }
 
 

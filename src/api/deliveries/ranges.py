@@ -38,6 +38,12 @@ class Received(NamedTuple):
             through = last
         return Received(through, tuple(missing))
 
+    def up_to_hole(self, number: int) -> "Received":
+        """The account as far as so many holes go: what lies behind them is not covered by what it says."""
+        if len(self.missing) <= number:
+            return self
+        return Received(self.missing[number][0] - 1, self.missing[:number])
+
     def joined(self, other: "Received") -> "Received":
         """What two accounts of the same numbers know together."""
         larger, smaller = sorted((self, other), key=lambda each: each.through, reverse=True)
