@@ -25,7 +25,6 @@ class Truth:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("a", encoding="utf-8")
         self._lock = threading.Lock()
-        self.acknowledged = 0
         self.unexpected: list[str] = []
         self._write({"simulation": arguments})
 
@@ -40,7 +39,6 @@ class Truth:
 
     def note_acknowledged(self, path: str, key: str, row: Row, sent_at: Iterable[str] = ()) -> None:
         """A row whose storing the service has confirmed; `sent_at`: what the phone said at each try."""
-        self.acknowledged += 1
         line = {"acknowledged": path, "key": key, "row": row}
         self._write(line | {"sent_at": list(sent_at)} if sent_at else line)
 
