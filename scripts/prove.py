@@ -13,6 +13,7 @@ anything is wrong.
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -144,4 +145,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    # Whoever ends the proof ends the service and the database with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main())
