@@ -1,4 +1,4 @@
-"""The service as a process group of its own, for whoever wants to kill it: `kill_test.py` and the tests."""
+"""The service as a process group of its own, for whoever wants to kill it: `prove.py` and the tests."""
 
 import contextlib
 import os

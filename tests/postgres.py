@@ -6,6 +6,7 @@ the system's temporary directory and go when the tests end, also when they are i
 
 import asyncio
 import atexit
+import contextlib
 import ctypes
 import os
 import shutil
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,6 +51,7 @@ class PostgresServer:
 
     def __init__(self, **settings: str) -> None:
         self._settings = SERVER_SETTINGS | settings
+        self.folder: Path | None = None  # where the data lie, if not among the other temporary files
         self.external_url = os.environ.get("TEST_DATABASE_URL")
         self.port = _free_port()
         self.process: subprocess.Popen[bytes] | None = None
@@ -83,6 +86,26 @@ class PostgresServer:
             self.process.send_signal(STOP_SIGNALS[mode])
             self.process.wait(START_TIMEOUT_S)
             self.process = None
+
+    def kill(self) -> None:
+        """End the server and all its processes with `kill -9`; nothing of it is there any more afterwards."""
+        assert self.process is not None, "the server does not run, or is not ours to kill"
+        # Stopped, it starts no more processes while the others are looked for.
+        self.process.send_signal(signal.SIGSTOP)
+        backends = psutil.Process(self.process.pid).children(recursive=True)
+        self.process.kill()
+        self.process.wait(START_TIMEOUT_S)
+        for backend in backends:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                backend.kill()
+        psutil.wait_procs(backends, timeout=5)
+        self.process = None
+
+    def kill_backend(self, choose: Callable[[list[psutil.Process]], psutil.Process]) -> None:
+        """End one of the server's processes with `kill -9`, whereupon it ends the others and recovers by itself."""
+        assert self.process is not None, "the server does not run, or is not ours to kill"
+        with contextlib.suppress(psutil.NoSuchProcess, IndexError):
+            choose(psutil.Process(self.process.pid).children()).kill()
 
     def restart(self, mode: str = "fast") -> None:
         """Stop and start; whatever was committed is still there."""
@@ -119,7 +142,7 @@ class PostgresServer:
 
     def _make_cluster(self) -> None:
         _remove_abandoned()
-        self._directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+        self._directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=self.folder))
         self._directory.chmod(0o755)
         if os.getuid() == 0:
             # PostgreSQL refuses to run as root, and another user may not be allowed to read the wheel.

@@ -167,6 +167,19 @@ def test_receipt_says_what_is_missing(client: httpx.Client) -> None:
     assert client.get("/receipts?device_id=d").json()[0]["missing"] == {"ranges": []}
 
 
+def test_receipt_covers_nothing_behind_the_holes_that_it_knows(client: httpx.Client) -> None:
+    events = [event(device_id="d", seq=seq) for seq in range(1, 20_008, 2)]
+    deliver(client, events[:5000])
+    receipt = deliver(client, events[5000:])["receipts"]["d"]
+    assert (receipt["contiguous_through"], receipt["received_through"], len(receipt["missing"])) == (1, 20_001, 10_000)
+    # Where holes close there is room for what lay behind them: sent again, it counts.
+    deliver(client, [event(device_id="d", seq=seq) for seq in range(2, 12, 2)])
+    again = deliver(client, events[-3:])
+    assert set(results(again).values()) == {"duplicate"}
+    receipt = again["receipts"]["d"]
+    assert (receipt["contiguous_through"], receipt["received_through"]) == (11, 20_007)
+
+
 def test_resend_leaves_the_receipt_and_answers_it(client: httpx.Client) -> None:
     batch = [event(device_id="d", seq=number) for number in (1, 2)]
     first, again = deliver(client, batch), deliver(client, batch)

@@ -1,6 +1,8 @@
 """A database that is away, busy or slow: 503 with Retry-After, never 500, and recovery without a restart."""
 
 import asyncio
+import resource
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +13,7 @@ from typing import Any
 import apsw
 import asyncpg
 import httpx
+import psutil
 import pytest
 from sqlalchemy.engine import make_url
 
@@ -267,3 +270,32 @@ def _execute(url: str, statement: str) -> None:
     connection = apsw.Connection(url.removeprefix("sqlite:///"))
     connection.execute(statement).fetchall()
     connection.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the size of another process's files is limited on Linux alone")
+@pytest.mark.parametrize("event", [EVENT, EVENT | {"device_id": "phone", "seq": 1, "sent_at": EVENT["ts"]}])
+def test_a_sqlite_file_that_cannot_grow_is_503_and_recovers_alone(
+    sqlite_template: Path, tmp_path: Path, event: dict[str, Any]
+) -> None:
+    path = tmp_path / "small.db"
+    path.write_bytes(sqlite_template.read_bytes())
+    environment = {"DATABASE_URL": f"sqlite:///{path}", "LOG_LEVEL": "WARNING"}
+    with ServiceProcess(environment, log=tmp_path / "service.log") as process:
+        process.start()
+        process.wait_until_up()
+        with httpx.Client(base_url=f"http://127.0.0.1:{process.port}", timeout=30) as client:
+            assert client.post("/users", json={"user_id": "ada"}).status_code == 201
+            limit_files_of(process, 1)
+            for path_, body in [("/events", event), ("/events", [event]), ("/events/-/batch", [event])]:
+                answer = client.post(path_, json=body)
+                assert is_unavailable(answer), f"{path_}: {answer.status_code} {answer.text}"
+            limit_files_of(process, resource.RLIM_INFINITY)
+            wait_for(201, lambda: client.post("/events", json=event))
+            assert len(client.get("/events").json()) == 1
+
+
+def limit_files_of(process: ServiceProcess, size: int) -> None:
+    """Let no file of the service grow past this many bytes."""
+    for worker in psutil.Process(process.pid).children():
+        _, most = resource.prlimit(worker.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (size, most))

@@ -1,4 +1,4 @@
-"""`python main.py`: whom it lets in, how fast it starts, and that it loses nothing when it is killed."""
+"""`python main.py`: whom it lets in, how fast it starts, and that its workers share a database."""
 
 import json
 import signal
@@ -13,7 +13,6 @@ from uuid import uuid4
 
 import pytest
 
-from scripts import kill_test
 from scripts.service_process import MAIN, ROOT, ServiceProcess
 
 
@@ -85,11 +84,6 @@ def test_two_workers_write_to_one_database(migrated_url: str) -> None:
             read = list(pool.map(lambda row: request(service.port, "GET", f"/events/{row['event_id']}")[1], rows))
     assert set(created) == {201}
     assert [row["event_data"] for row in read] == [row["event_data"] for row in rows]
-
-
-def test_kill_loses_no_acknowledged_row(migrated_url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--rounds", "3", "--workers", "2", "--clients", "4", "--database-url", migrated_url]
-    assert kill_test.main(words) == 0, capsys.readouterr().out
 
 
 def measure(command: list[str]) -> float:

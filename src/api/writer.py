@@ -20,6 +20,7 @@ from src.db.queries.executor import (
     count_referring_rows,
     fetch_row,
     find_missing_references,
+    transact,
     write_row,
     write_rows,
     write_rows_apart,
@@ -77,7 +78,7 @@ class Writer:
         if db.dialect.notes_while_writing and not self._ledger.concerns(values):
             statement = builder.insert_row(self.reach, values, on_conflict, mark, new_change(CHANGES))
             return await self._write(db, statement, values)
-        return await db.transact(lambda transaction: self._insert_and_note(transaction, values, on_conflict, mark))
+        return await transact(db, lambda transaction: self._insert_and_note(transaction, values, on_conflict, mark))
 
     async def _insert_and_note(self, db: Connection, values: Values, on_conflict: OnConflict, mark: str) -> str | None:
         row = await self._write(db, builder.insert_row(self.reach, values, on_conflict, mark), values)
@@ -90,6 +91,11 @@ class Writer:
         if self._ledger and rows:
             await self._ledger.record(db, rows, now())
             await note_new_rows(db, self.table, CHANGES, [values[self.table.key] for values in rows])
+
+    async def recount(self, db: Connection, rows: Sequence[Values]) -> None:
+        """Keep once more what rows tell that were stored before."""
+        if self._ledger:
+            await self._ledger.record(db, rows, now())
 
     async def update(self, db: Connection, key: object, values: Values) -> str | None:
         """Set columns of the row with this key; its JSON text, or None when there is no such row."""

@@ -118,10 +118,22 @@ async def deliver(
             break
     for label, first in sorting.repeated.items():
         verdicts[label] = DUPLICATE if verdicts[first] is OK else verdicts[first]
-    return Outcome(
-        {label: verdicts[label] for label in sorting.labels},
-        await find_receipts(request.db, writer.reach.person, sorting.devices) if sorting.devices else {},
-    )
+    receipts = await find_receipts(request.db, writer.reach.person, sorting.devices) if sorting.devices else {}
+    if uncovered := [each.values for each in candidates if _is_uncovered(delivery, each, verdicts, receipts)]:
+        # They were stored when their device had too many gaps for an account of them.
+        await request.transact(lambda db: writer.recount(db, uncovered), is_rehearsal=is_rehearsal)
+        receipts = await find_receipts(request.db, writer.reach.person, sorting.devices)
+    return Outcome({label: verdicts[label] for label in sorting.labels}, receipts)
+
+
+def _is_uncovered(
+    delivery: Delivery, candidate: _Candidate, verdicts: Mapping[str, Verdict], receipts: Mapping[str, Received]
+) -> bool:
+    """Whether a row that was stored before has a number past all that its device's receipt knows of."""
+    device, seq = candidate.values.get(delivery.device), candidate.values.get(delivery.seq)
+    if verdicts[candidate.label] is not DUPLICATE or not isinstance(device, str) or not isinstance(seq, int):
+        return False
+    return device in receipts and seq > receipts[device].through
 
 
 class _Sorting:

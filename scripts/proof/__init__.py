@@ -1,0 +1,1 @@
+"""What is done to the service while phones deliver to it, to see whether it keeps its word."""
