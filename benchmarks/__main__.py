@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import compression, cursors, data, exports, ingestion, many, operations
+from benchmarks import authentication, compression, cursors, data, exports, ingestion, many, operations
 from benchmarks.report import Found, engine, machine, replace_between_marks
 from benchmarks.targets import Bench, Pace, database
 
@@ -22,6 +22,7 @@ PARTS: dict[str, Any] = {
     "cursors": cursors,
     "exports": exports,
     "compression": compression,
+    "authentication": authentication,
 }
 FULL = {"rows": 1_000_000, "rounds": 3, "seconds": 3}
 QUICK = {"rows": 20_000, "rounds": 1, "seconds": 1}

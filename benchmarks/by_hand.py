@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from fastapi import Depends, FastAPI, HTTPException, Query
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import JSON, DateTime, String, select
+from sqlalchemy import JSON, BigInteger, DateTime, String, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -43,6 +43,10 @@ class EventRow(Base):
     ts: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=lambda: datetime.now(UTC))
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=lambda: datetime.now(UTC))
+    utc_offset_min: Mapped[int | None] = mapped_column(BigInteger)
+    sent_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    device_id: Mapped[str | None] = mapped_column(String(255))
+    seq: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class EventCreate(BaseModel):
@@ -55,6 +59,10 @@ class EventCreate(BaseModel):
     event_source: str | None = None
     log_level: str | None = None
     ts: datetime
+    utc_offset_min: int | None = None
+    sent_at: datetime | None = None
+    device_id: str | None = None
+    seq: int | None = None
 
 
 class Event(EventCreate):

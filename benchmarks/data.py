@@ -11,6 +11,8 @@ from sqlalchemy.engine import make_url
 from src.db.migration import upgrade
 
 PEOPLE, SESSIONS = 1000, 10
+# Between the people of two events, one after the other.
+STEP = 7919
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 TYPES = ("tap", "swipe", "open", "close")
 
@@ -25,6 +27,11 @@ def ts(number: int) -> datetime:
     return FIRST + timedelta(milliseconds=250 * number)
 
 
+def events_of(person: int, rows: int) -> range:
+    """The numbers of a person's events."""
+    return range(person * pow(STEP, -1, PEOPLE) % PEOPLE, rows, PEOPLE)
+
+
 def event(number: int) -> dict[str, str]:
     """What lists are sorted by, of the event that was the `number`th to happen."""
     return {
@@ -35,13 +42,17 @@ def event(number: int) -> dict[str, str]:
     }
 
 
+EVENT_COLUMNS = (
+    *("event_id", "user_id", "session_id", "event_type", "event_data", "event_source", "log_level"),
+    *("ts", "created_at", "updated_at"),
+)
 # The same on both databases, but for the cast of a document.
 PEOPLE_ROWS = """
-INSERT INTO users (user_id, firebase_data, body_data, created_at, updated_at)
+INSERT INTO users (user_id, firebase_data, body_data, created_at, updated_at, disabled)
 WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {people})
 SELECT 'user-' || i, ('{{"email":"user-' || i || '@example.org","display_name":"Person ' || i || '"}}'){json},
     ('{{"height":' || (150 + i % 50) || ',"weight":' || (50 + i % 45) || '}}'){json},
-    '2026-01-01T00:00:00+00:00', '2026-01-01T00:00:00+00:00'
+    '2026-01-01T00:00:00+00:00', '2026-01-01T00:00:00+00:00', false
 FROM n
 """
 SESSION_ROWS = """
@@ -57,28 +68,26 @@ FROM n
 SQLITE_ROWS = """
 WITH RECURSIVE n(i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {last}),
 t(i, p, ts) AS MATERIALIZED (
-    SELECT i, (i * 7919) % {people},
+    SELECT i, (i * {step}) % {people},
         strftime('%Y-%m-%dT%H:%M:%S', {epoch} + i / 4, 'unixepoch')
         || CASE i % 4 WHEN 0 THEN '' WHEN 1 THEN '.25' WHEN 2 THEN '.5' ELSE '.75' END || '+00:00'
     FROM n
 )
-INSERT INTO event_log (event_id, user_id, session_id, event_type, event_data, event_source, log_level, ts, created_at,
-    updated_at)
+INSERT INTO event_log ({columns})
 SELECT printf('%08x-0000-7000-8000-%012x', i, i), 'user-' || p, 'session-' || p || '-' || (i % 7),
     CASE i % 4 WHEN 0 THEN 'tap' WHEN 1 THEN 'swipe' WHEN 2 THEN 'open' ELSE 'close' END,
     '{{"screen":"home","dur":' || ((i * 31 + i / 1000 * 377) % 1000 / 100.0) || '}}', 'app', 'info', ts, ts, ts
 FROM t
 """
 POSTGRESQL_ROWS = """
-INSERT INTO event_log (event_id, user_id, session_id, event_type, event_data, event_source, log_level, ts, created_at,
-    updated_at)
+INSERT INTO event_log ({columns})
 SELECT (lpad(to_hex(i), 8, '0') || '-0000-7000-8000-' || lpad(to_hex(i), 12, '0'))::uuid,
     'user-' || p, 'session-' || p || '-' || (i % 7),
     (ARRAY['tap', 'swipe', 'open', 'close'])[i % 4 + 1],
     ('{{"screen":"home","dur":' || ((i * 31 + i / 1000 * 377) % 1000 / 100.0)::float8 || '}}')::json,
     'app', 'info', ts, ts, ts
 FROM (
-    SELECT i, (i * 7919) % {people} AS p, to_timestamp({epoch} + i * 0.25) AS ts
+    SELECT i, (i * {step}) % {people} AS p, to_timestamp({epoch} + i * 0.25) AS ts
     FROM generate_series({first}::bigint, {last}::bigint - 1) AS i
 ) AS t
 """
@@ -96,8 +105,10 @@ def load(url: str, first: int, last: int) -> None:
         "first": first,
         "last": last,
         "people": PEOPLE,
+        "step": STEP,
         "sessions": SESSIONS,
         "epoch": int(FIRST.timestamp()),
+        "columns": ", ".join(EVENT_COLUMNS),
         "json": "" if is_sqlite else "::json",
     }
     rows = [text.format(**options) for text in (*people, SQLITE_ROWS if is_sqlite else POSTGRESQL_ROWS)]

@@ -146,7 +146,7 @@ async def create(body: bytes) -> bytes:
     if values["event_data"] is not None:
         values["event_data"] = msgspec.json.encode(values["event_data"]).decode()
     values["created_at"] = values["updated_at"] = database.time(now())
-    rows: list[tuple[str]] = await database.write(INSERT, *(values[name] for name in NAMES))
+    rows: list[tuple[str]] = await database.write(INSERT, *(values.get(name) for name in NAMES))
     return rows[0][0].encode()
 
 

@@ -73,10 +73,10 @@ def database(kind: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def serve(target: str, bench: Bench) -> Iterator[Server]:
-    """One of the applications, with one worker, on a free port."""
+def serve(target: str, bench: Bench, **settings: str) -> Iterator[Server]:
+    """One of the applications, with one worker, on a free port; `settings` are variables of its environment."""
     command = (sys.executable, "-m", "benchmarks.serve", APPS[target])
-    with ServiceProcess({"DATABASE_URL": bench.url, **OPTIONS}, command, log=bench.log) as process:
+    with ServiceProcess({"DATABASE_URL": bench.url, **OPTIONS, **settings}, command, log=bench.log) as process:
         process.start()
         process.wait_until_up("/events/00000000-0000-7000-8000-000000000000")
         (worker,) = psutil.Process(process.pid).children()

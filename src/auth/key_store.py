@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from src.auth.api_keys import NewKey, make_key, read_key
+from src.auth.api_keys import NewKey, hash_of, make_key, read_key
 from src.auth.timed_cache import TimedCache
 from src.core.errors import ApiError
 from src.core.tables import Reach, TableInfo
@@ -107,17 +107,13 @@ class KeyStore:
 
         `before_look` is called before one is looked at that is not known yet, and may raise.
         """
-        parts = read_key(text)
-        if parts is None:
-            before_look()
-            return None
-        key_id, key_hash = parts
-        key = self._found.get(key_hash)
+        key = self._found.get(hash_of(text))
         if key is None:
             before_look()
-            key = await self._find_once(db, key_id, key_hash)
-        if key is not None and self._used_until.get(key_id) is None:
-            self._note_use(db, key_id)
+            parts = read_key(text)
+            key = await self._find_once(db, *parts) if parts else None
+        if key is not None and self._used_until.get(key.key_id) is None:
+            self._note_use(db, key.key_id)
         return key
 
     async def close(self) -> None:
