@@ -109,4 +109,4 @@ def claims(user_id: Any, **changes: Any) -> dict[str, Any]:
 
 def unsigned(user_id: str, **changes: Any) -> str:
     """A token as Firebase's emulator makes it."""
-    return jwt.encode(claims(user_id, **changes), None, algorithm="none")
+    return jwt.encode(claims(user_id, **changes), "", algorithm="none")
