@@ -11,7 +11,7 @@ import apsw
 import asyncpg
 import msgspec
 
-from src.api.access import Policies
+from src.api.entrance.access import Policies
 from src.api.query import parse_list_request, split_query
 from src.core.access import Role
 from src.core.config import load_settings

@@ -86,7 +86,7 @@ async def run(folder: str) -> dict[str, float]:
     await asyncio.to_thread(upgrade, make_url(url))
     app = create_app(Settings(_env_file=None, database_url=url))
     from src.api.direct import index_of  # noqa: PLC0415
-    from src.api.door import Door  # noqa: PLC0415
+    from src.api.entrance.door import Door  # noqa: PLC0415
 
     app.state.door = Door(app.state.settings, index_of(app).policies)
     async with app.router.lifespan_context(app):

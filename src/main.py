@@ -12,15 +12,15 @@ from starlette.middleware import Middleware
 from src.api.dependencies import MODEL_MAP
 from src.api.direct import index_of
 from src.api.documentation import INTRODUCTION, describe
+from src.api.entrance.security_headers import SecuredCORS
 from src.api.envelope import Envelope
 from src.api.errors import answer_http_exception, answer_invalid_request
 from src.api.idempotency import KEPT_H
 from src.api.metrics.metrics import Metrics
 from src.api.readiness import Readiness
 from src.api.routes import batch, crud_routes, devices, health, operation, segment
-from src.api.security_headers import SecuredCORS
 from src.api.telemetry import NamedSpans, telemetry_of
-from src.api.watch import Watches
+from src.api.watching.watch import Watches
 from src.auth.tombstones import Tombstones
 from src.core.config import Settings, load_settings
 from src.core.logging import configure_logging

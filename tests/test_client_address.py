@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from scripts.service_process import ServiceProcess
-from src.api.addresses import (
+from src.api.entrance.addresses import (
     NOBODY,
     TrustedProxies,
     client_address,

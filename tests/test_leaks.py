@@ -9,7 +9,7 @@ from fastapi.routing import iter_route_contexts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from src.api.access import Rule
+from src.api.entrance.access import Rule
 from src.main import app, create_app
 from tests.callers import AUTHENTICATED, Callers, serving_callers
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from src.api.limits import Limiter
+from src.api.entrance.limits import Limiter
 from src.core.errors import TooManyRequests
 from src.main import create_app
 from tests.server import serving, settings_for
@@ -20,7 +20,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("src.api.limits.monotonic", clock)
+    monkeypatch.setattr("src.api.entrance.limits.monotonic", clock)
     return clock
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 import pytest
 
-from src.api.security_headers import page_policy
+from src.api.entrance.security_headers import page_policy
 from src.main import create_app
 from tests.server import serving, settings_for
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from src.api.segment_messages import NAMESPACE
+from src.api.segment.messages import NAMESPACE
 from src.main import create_app
 from tests.databases import run_sql
 from tests.rows import DOCUMENT, SCALAR, TEXT, TIME, Row, instant, maybe, same_json

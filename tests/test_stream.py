@@ -234,8 +234,8 @@ def test_an_id_that_was_never_given_is_refused(client: httpx.Client) -> None:
 def test_what_is_kept_no_longer_is_refused_and_the_rest_goes_on(
     migrated_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("src.api.watch.IDLE_S", 0.05)
-    monkeypatch.setattr("src.api.watch.FORGET_EVERY_S", 0.05)
+    monkeypatch.setattr("src.api.watching.watch.IDLE_S", 0.05)
+    monkeypatch.setattr("src.api.watching.watch.FORGET_EVERY_S", 0.05)
     with serving(create_app(settings_for(migrated_url, stream_retention_h=1))) as client:
         with Listening(client) as stream:
             start = stream.last_id
@@ -270,7 +270,7 @@ def test_rows_are_numbered_that_nobody_watches(client: httpx.Client, migrated_ur
 
 
 def test_an_idle_stream_says_that_it_lives(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("src.api.stream.KEEP_ALIVE_S", 0.1)
+    monkeypatch.setattr("src.api.watching.stream.KEEP_ALIVE_S", 0.1)
     with Listening(client, "?user_id=nobody") as stream:
         stream.wait_for(lambda: stream.comments >= 3)
         place = stream.last_id

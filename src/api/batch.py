@@ -6,9 +6,9 @@ from urllib.parse import unquote
 import msgspec
 from starlette.types import Scope
 
-from src.api.audit import reads_of
 from src.api.conditions import refuse_conditions
 from src.api.direct import find_handler, index_of
+from src.api.entrance.audit import reads_of
 from src.api.http import JSON_TYPE, Answer, Read, Request, StreamedAnswer, receive_of, shortened
 from src.api.preferences import read_preferences
 from src.api.strict_json import parse_json

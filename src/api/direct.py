@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
-from src.api.access import Policies, Rule
+from src.api.entrance.access import Policies, Rule
 from src.api.http import PATCH_TYPES, QUERY_TYPES, Answer, Request, StreamedAnswer
 from src.core.errors import MethodNotAllowed
 

@@ -7,15 +7,15 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from src.api.access import FOR_ADMINS, NOBODY, PUBLIC, Rule
-from src.api.audit import DENIALS, record_denial, record_read, record_reads
-from src.api.callers import is_for_admins
 from src.api.direct import Resource, find_handler, index_of
-from src.api.door import Door, HeaderPairs
+from src.api.entrance.access import FOR_ADMINS, NOBODY, PUBLIC, Rule
+from src.api.entrance.audit import DENIALS, record_denial, record_read, record_reads
+from src.api.entrance.callers import is_for_admins
+from src.api.entrance.door import Door, HeaderPairs
+from src.api.entrance.security_headers import secure_messages
 from src.api.errors import DEFECT, answer_error, answer_status
 from src.api.http import Answer, Request, StreamedAnswer, check_length
 from src.api.metrics.figures import RequestCounts
-from src.api.security_headers import secure_messages
 from src.api.sending import StreamSender, compress_messages, is_cut_off, send_answer
 from src.core.errors import AnswerCutOff, ApiError
 from src.core.logging import FIELDS, RequestLog

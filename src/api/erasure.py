@@ -2,8 +2,8 @@
 
 from contextlib import suppress
 
-from src.api.access import Principal
 from src.api.dependencies import carriers_of
+from src.api.entrance.access import Principal
 from src.api.http import shortened
 from src.api.idempotency import forget_answers
 from src.auth.tombstones import Tombstones

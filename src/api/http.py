@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from starlette.types import Message, Receive, Scope
 
-from src.api.access import Access, Principal
+from src.api.entrance.access import Access, Principal
 from src.auth.tombstones import Tombstones
 from src.core.access import Action
 from src.core.config import Settings

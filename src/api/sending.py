@@ -7,8 +7,8 @@ from typing import Any
 from starlette.types import Message, Receive, Scope, Send
 
 from src.api.compression import MIN_BYTES, Coding, Compressor, choose_coding
+from src.api.entrance.security_headers import security_headers
 from src.api.http import CACHE_CONTROL, VARY, Answer, Headers, StreamedAnswer
-from src.api.security_headers import security_headers
 from src.core.errors import Unavailable
 
 # No content, not modified.

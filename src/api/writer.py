@@ -5,10 +5,10 @@ from typing import Any
 
 import msgspec
 
-from src.api.access import Access
 from src.api.bodies import Checked, Values, place_of
 from src.api.deliveries.ledger import Ledger
 from src.api.dependencies import MODEL_MAP
+from src.api.entrance.access import Access
 from src.auth.tombstones import ERASED, Tombstones
 from src.core.errors import ApiError, KeyExists, PersonErased, Problem, ReferenceBroken, RowConflict, ValueRefused
 from src.core.tables import Kind, TableInfo

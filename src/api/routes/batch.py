@@ -2,10 +2,10 @@
 
 from fastapi import APIRouter
 
-from src.api.access import SIGNED_IN
 from src.api.batch import BATCH_PATH, run_batch
 from src.api.direct import DirectRoute, documented
 from src.api.documentation import REPLAYED_HEADER, Batch, PartAnswer, problems, success
+from src.api.entrance.access import SIGNED_IN
 from src.api.idempotency import once
 from src.api.parameters.documented import body_parameter, idempotency_parameter
 

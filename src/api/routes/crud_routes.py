@@ -12,7 +12,6 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from src.api.access import Rule
 from src.api.archive import ArchiveHandlers
 from src.api.deliveries.handlers import DeliveryHandlers
 from src.api.dependencies import models_of
@@ -33,6 +32,7 @@ from src.api.documentation import (
     problems,
     success,
 )
+from src.api.entrance.access import Rule
 from src.api.idempotency import once
 from src.api.lists import ListHandlers
 from src.api.many_rows import ManyRowsHandlers
@@ -55,7 +55,7 @@ from src.api.parameters.documented import (
     unchanged_parameter,
 )
 from src.api.rows import RowHandlers
-from src.api.stream import StreamHandlers
+from src.api.watching.stream import StreamHandlers
 from src.core.access import APPEND, NOTHING, READ, WRITE, Permission, Policy, Role
 from src.core.models import TableModels
 from src.core.tables import Delivery, Kind

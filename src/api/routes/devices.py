@@ -4,10 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
-from src.api.access import SIGNED_IN
 from src.api.deliveries.handlers import ReceiptHandlers
 from src.api.direct import DirectRoute, Documented, documented
 from src.api.documentation import DeviceReceipt, problems, success
+from src.api.entrance.access import SIGNED_IN
 
 _read_receipt = ReceiptHandlers("event_log").read_receipt
 _device = Annotated[str, Path(min_length=1, description="As its events call it.", examples=["pixel-1"])]

@@ -4,9 +4,9 @@ import msgspec
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from src.api.access import PUBLIC
 from src.api.direct import DirectRoute, documented
 from src.api.documentation import problems, success
+from src.api.entrance.access import PUBLIC
 from src.api.http import Answer, Request
 from src.core.errors import ShuttingDown, Unavailable
 

@@ -8,9 +8,9 @@ from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, Field
 
-from src.api.access import FOR_METRICS, SIGNED_IN
 from src.api.direct import DirectRoute, documented
 from src.api.documentation import problems, success
+from src.api.entrance.access import FOR_METRICS, SIGNED_IN
 from src.api.http import Answer, Request
 from src.api.metrics.metrics import Metrics
 from src.core.version import NAME, VERSION

@@ -4,12 +4,12 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from src.api.access import FOR_SEGMENT
 from src.api.direct import DirectRoute, Handler, documented
 from src.api.documentation import SegmentAnswer, SegmentBatch, SegmentMessage, problems, success
+from src.api.entrance.access import FOR_SEGMENT
 from src.api.parameters.documented import body_parameter
-from src.api.segment import SegmentHandlers
-from src.api.segment_messages import TYPES, Columns
+from src.api.segment.handlers import SegmentHandlers
+from src.api.segment.messages import TYPES, Columns
 
 segment_router = APIRouter(prefix="/v1", tags=["segment"], route_class=DirectRoute)
 

@@ -9,10 +9,10 @@ from typing import NamedTuple, Protocol
 from starlette.routing import Match, Mount
 from starlette.types import Scope
 
-from src.api.access import NOBODY, WHO_ARE_YOU, Policies, Principal
-from src.api.addresses import TrustedProxies, client_address, counted_address, why_not_local
 from src.api.dependencies import MODEL_MAP
-from src.api.limits import Limiter
+from src.api.entrance.access import NOBODY, WHO_ARE_YOU, Policies, Principal
+from src.api.entrance.addresses import TrustedProxies, client_address, counted_address, why_not_local
+from src.api.entrance.limits import Limiter
 from src.auth.accounts import Accounts
 from src.auth.api_keys import PREFIX
 from src.auth.firebase import Claims, EmulatorVerifier, FirebaseVerifier, TokenRefused

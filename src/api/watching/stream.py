@@ -7,10 +7,10 @@ from contextlib import aclosing
 from time import monotonic
 
 from src.api.http import Request, StreamedAnswer, Tally
-from src.api.listeners import Listener, Sighting
 from src.api.parameters.values import invalid
 from src.api.query import LAST_EVENT_ID, LAST_ID, parse_stream_request, split_query
-from src.api.watch import RETRY_S, Watch, Watches
+from src.api.watching.listeners import Listener, Sighting
+from src.api.watching.watch import RETRY_S, Watch, Watches
 from src.core.access import Action
 from src.core.errors import ApiError, InvalidRequest, Problem, TooManyRequests, Unavailable
 

@@ -14,7 +14,7 @@ from time import time
 from typing import TypeVar
 
 from src.api.dependencies import MODEL_MAP
-from src.api.listeners import Event, Listener, Piece, Sighting, text_of, write_event
+from src.api.watching.listeners import Event, Listener, Piece, Sighting, text_of, write_event
 from src.core.config import Settings
 from src.core.errors import ApiError, ShuttingDown, Unavailable
 from src.db.connection import Database

@@ -2,10 +2,10 @@
 
 from starlette.types import Scope
 
-from src.api.access import Policies, Principal
-from src.api.addresses import TrustedProxies, client_address, counted_address, request_scheme
-from src.api.callers import callers_of
-from src.api.limits import Limiter
+from src.api.entrance.access import Policies, Principal
+from src.api.entrance.addresses import TrustedProxies, client_address, counted_address, request_scheme
+from src.api.entrance.callers import callers_of
+from src.api.entrance.limits import Limiter
 from src.core.config import Settings
 
 HeaderPairs = tuple[tuple[bytes, bytes], ...]

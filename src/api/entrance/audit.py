@@ -6,8 +6,8 @@ from typing import Any
 
 from starlette.types import Scope
 
-from src.api.access import Principal
 from src.api.direct import Resource
+from src.api.entrance.access import Principal
 from src.api.errors import status_of
 from src.api.http import Read, Request
 from src.core.access import WATCHED

@@ -13,7 +13,7 @@ from src.api.deliveries.given_events import MAX_EVENTS, GivenEvent, Unreadable
 from src.api.direct import Handler
 from src.api.given_rows import given_row
 from src.api.http import JSON_TYPE, Answer, Request
-from src.api.segment_messages import Columns, Envelope, event_of, read_envelope
+from src.api.segment.messages import Columns, Envelope, event_of, read_envelope
 from src.api.writer import Writer
 from src.core.access import Action
 from src.core.errors import BodyTooLarge, InvalidRequest
