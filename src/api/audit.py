@@ -24,7 +24,7 @@ def record_denial(principal: Principal, scope: Scope, route: str, address: str, 
     """Write down who was denied what, from where, and why."""
     reason = error.reason if isinstance(error, Unauthenticated) else error.detail
     more = {"address": address, "status": status_of(error), "reason": reason}
-    log.warning("denied", extra={FIELDS: _who_and_what(principal, scope, route) | more})
+    _write(logging.WARNING, "denied", _who_and_what(principal, scope, route) | more)
 
 
 def record_read(request: Request, resource: Resource, rows: int | None) -> None:
@@ -38,7 +38,12 @@ def record_read(request: Request, resource: Resource, rows: int | None) -> None:
     # Rows of a table without owners may be expanded to rows that have one, by a URL or by a body.
     if policy.owner or principal.sight[policy.table].models.info.relations:
         more = {"table": policy.table, "rows": rows} | ({"key": request.key} if request.key else {})
-        log.info("read", extra={FIELDS: _who_and_what(principal, scope, resource.template) | more})
+        _write(logging.INFO, "read", _who_and_what(principal, scope, resource.template) | more)
+
+
+def _write(level: int, text: str, fields: dict[str, Any]) -> None:
+    """Write a line as `log.log` does, without its search for who called, which costs as much as the rest of it."""
+    log.handle(log.makeRecord(log.name, level, __file__, 0, text, (), None, extra={FIELDS: fields}))
 
 
 def _who_and_what(principal: Principal, scope: Scope, route: str) -> dict[str, Any]:
