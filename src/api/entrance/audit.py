@@ -25,7 +25,7 @@ def record_denial(principal: Principal, scope: Scope, route: str, address: str, 
     """Write down who was denied what, from where, and why."""
     reason = error.reason if isinstance(error, Unauthenticated) else error.detail
     more = {"address": address, "status": status_of(error), "reason": reason}
-    log.warning("denied", extra={FIELDS: _who_and_what(principal, scope, scope["method"], route) | more})
+    _write(logging.WARNING, "denied", _who_and_what(principal, scope, scope["method"], route) | more)
 
 
 def record_read(request: Request, resource: Resource, rows: int | None) -> None:
@@ -43,7 +43,7 @@ def record_reads(request: Request, reads: Iterable[Read]) -> None:
     if principal.role in WATCHED:
         for method, route, table, rows, key in reads:
             more = {"table": table, "rows": rows} | ({"key": key} if key else {})
-            log.info("read", extra={FIELDS: _who_and_what(principal, request.scope, method, route) | more})
+            _write(logging.INFO, "read", _who_and_what(principal, request.scope, method, route) | more)
 
 
 def reads_of(request: Request, resource: Resource, rows: int | None) -> tuple[Read, ...]:
@@ -55,6 +55,11 @@ def reads_of(request: Request, resource: Resource, rows: int | None) -> tuple[Re
     if not (policy.owner or request.principal.sight[policy.table].models.info.relations):
         return ()
     return (Read(scope["method"], resource.template, policy.table, rows, request.key),)
+
+
+def _write(level: int, text: str, fields: dict[str, Any]) -> None:
+    """Write a line as `log.log` does, without its search for who called, which costs as much as the rest of it."""
+    log.handle(log.makeRecord(log.name, level, __file__, 0, text, (), None, extra={FIELDS: fields}))
 
 
 def _who_and_what(principal: Principal, scope: Scope, method: str, route: str) -> dict[str, Any]:
