@@ -21,6 +21,8 @@ def callers(shared_url: str) -> Iterator[Callers]:
     with serving_callers(create_app, shared_url, **AUTHENTICATED) as made:
         for person in ("ada", "ben"):
             store(made.admin, person)
+        counted = {"device_id": "d", "seq": 1, "session_id": "ada-0", "sent_at": EVENT["ts"], "user_id": "ada"}
+        assert made.admin.post("/events", json=EVENT | counted).status_code == 201
         # Somebody of whom only events are left.
         made.admin.post("/events", json=EVENT | {"user_id": "ghost"})
         yield made
@@ -50,6 +52,7 @@ def test_archive_has_every_row_of_the_person_as_it_is_read(callers: Callers, who
     assert all(set(line) == {"table", "row"} for line in lines)
     found = sorted((line["table"], json.dumps(line["row"])) for line in lines)
     paths = {"users": "users", "sessions": "sessions", "recordings": "recordings", "event_log": "events"}
+    paths |= {"receipts": "receipts", "session_clocks": "session-clocks"}
     # A table that is added with a user_id is to be in the archive too.
     assert set(paths) == {name for name, models in MODEL_MAP.items() if "user_id" in models.info.by_name}
     read = [
@@ -70,8 +73,8 @@ def test_researcher_gets_what_they_may_read(callers: Callers) -> None:
 
 
 def test_service_needs_to_be_allowed_to_read_all_of_it(callers: Callers) -> None:
-    scopes = ["users:read", "sessions:read", "recordings:read", "events:read"]
-    assert len(lines_of(callers.service(*scopes).get("/users/ada/archive"))) == 7
+    scopes = ["users:read", "sessions:read", "recordings:read", "events:read", "receipts:read", "session-clocks:read"]
+    assert len(lines_of(callers.service(*scopes).get("/users/ada/archive"))) == 10
     for missing in scopes:
         rest = [scope for scope in scopes if scope != missing]
         assert callers.service(*rest).get("/users/ada/archive").status_code == 403, missing

@@ -3,12 +3,13 @@
 import hmac
 import secrets as random
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 from hashlib import sha256
 
 import msgspec
 
-from src.core.errors import PersonErased
+from src.core.errors import PersonErased, SchemaMismatch
 from src.core.tables import Reach, TableInfo
 from src.core.values import now
 from src.db.connection import Connection, Database
@@ -41,11 +42,18 @@ class Tombstones:
         would be made that no other process knows.
         """
         if not self._key:
-            self._key = await self._find_key(database)
+            # A database of somebody else's tables lacks ours, which only rows about people need.
+            with suppress(SchemaMismatch):
+                self._key = await self._find_key(database)
 
     def mark(self, person: str) -> str:
-        """The mark of a person: 64 hexadecimal digits."""
-        assert self._key, "the key is there before a mark is wanted"
+        """The mark of a person: 64 hexadecimal digits.
+
+        Raises:
+            SchemaMismatch: the database has no place for the key.
+        """
+        if not self._key:
+            raise SchemaMismatch("the database lacks the tables of who was erased; run: alembic upgrade head")
         return self._mark(person)
 
     async def put(self, db: Connection, person: str) -> None:

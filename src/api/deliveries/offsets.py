@@ -9,12 +9,12 @@ from src.core.tables import Delivery
 def with_offset(delivery: Delivery, values: Mapping[str, object], happened_at: object) -> dict[str, object]:
     """The values with the offset of their time as the device wrote it, where they say nothing else.
 
-    `Z` and `-00:00` say nothing of local time.
+    No offset says nothing of local time: most programs write times in UTC, wherever they are.
     """
     is_said = values.get(delivery.utc_offset) is not None
     is_time = isinstance(happened_at, str) and isinstance(values.get(delivery.happened_at), datetime)
     text = str(happened_at)
-    if is_said or not is_time or text[-1] in "Zz" or text.endswith("-00:00"):
+    if is_said or not is_time or text[-1] in "Zz" or text.endswith("00:00"):
         return dict(values)
     ahead_min = int(text[-5:-3]) * 60 + int(text[-2:])
     return {**values, delivery.utc_offset: -ahead_min if text[-6] == "-" else ahead_min}
