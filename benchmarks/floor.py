@@ -15,7 +15,7 @@ from src.api.entrance.access import Policies
 from src.api.query import parse_list_request, split_query
 from src.core.access import Role
 from src.core.config import load_settings
-from src.core.logging import RequestLog
+from src.core.logging import LineLog
 from src.core.tables import Kind, Reach, TableInfo
 from src.core.values import new_uuid, now
 from src.db.engines.postgresql import DIALECT as POSTGRESQL
@@ -33,7 +33,7 @@ NAMES = [column.name for column in EVENTS.columns]
 BY_KEY = builder.select_row(Reach.whole(EVENTS), "").compile(DIALECT)[0]
 INSERT = builder.insert_row(Reach.whole(EVENTS), dict.fromkeys(NAMES)).compile(DIALECT)[0]
 write_time = ENCODERS[Kind.TIMESTAMP]
-log = RequestLog(sys.stderr, is_text=False)
+log = LineLog("requests", sys.stderr, is_text=False)
 
 
 class Sqlite:
@@ -165,6 +165,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
     log.write(
+        "request",
         {
             "method": scope["method"],
             "route": route,
@@ -172,5 +173,5 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
             "ms": round((perf_counter() - began) * 1000, 2),
             "bytes": len(body),
             "request_id": new_uuid(),
-        }
+        },
     )

@@ -64,9 +64,11 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 def create_app(settings: Settings) -> FastAPI:
     """Make the application for these settings. It starts nothing before its lifespan does."""
-    requests = configure_logging(settings)
+    lines = configure_logging(settings)
     metrics = Metrics()
-    envelope = Middleware(Envelope, max_body_bytes=settings.max_body_bytes, counts=metrics.counts, requests=requests)
+    envelope = Middleware(
+        Envelope, max_body_bytes=settings.max_body_bytes, counts=metrics.counts, requests=lines.requests
+    )
     middleware = [envelope]
     if settings.allowed_origins:
         cors = Middleware(
@@ -96,6 +98,7 @@ def create_app(settings: Settings) -> FastAPI:
         max_body_size=None,  # the envelope and `read_body` limit bodies, and answer with a problem document
     )
     app.state.settings = settings
+    app.state.audit = lines.audit
     app.state.draining = False
     app.state.metrics = metrics
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]

@@ -5,6 +5,8 @@ from urllib.parse import unquote
 
 import schemathesis
 
+MAX_INTEGER = 2**63 - 1
+
 
 @schemathesis.hook
 def filter_body(_: Any, body: Any) -> bool:
@@ -22,6 +24,7 @@ def before_call(_: Any, case: Any, kwargs: dict[str, Any]) -> None:
         _keep_what_schemas_say(case.query, case.path)
     _keep_headers_that_mean_nothing_yet(case)
     _keep_what_writes_say(case)
+    case.body = _whole(case.body)
     if isinstance(case.body, dict) and case.path.endswith("/-/query"):
         _keep_what_schemas_say(case.body, case.path)
         properties = case.operation.body[0].definition["schema"]["properties"]
@@ -33,6 +36,17 @@ def before_call(_: Any, case: Any, kwargs: dict[str, Any]) -> None:
             if name in case.body:
                 # The path's parameters are percent-encoded by now.
                 case.body[name] = unquote(str(value))
+
+
+def _whole(value: Any) -> Any:
+    """Write whole numbers without a point, and none past 64 bits: generated ones are as wide as doubles can tell."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < MAX_INTEGER:
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and MAX_INTEGER < abs(value) < 2 * MAX_INTEGER:
+        return MAX_INTEGER if value > 0 else -MAX_INTEGER
+    if isinstance(value, dict):
+        return {name: _whole(item) for name, item in value.items()}
+    return list(map(_whole, value)) if isinstance(value, list) else value
 
 
 def _keep_headers_that_mean_nothing_yet(case: Any) -> None:

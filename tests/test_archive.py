@@ -61,12 +61,12 @@ def test_archive_has_every_row_of_the_person_as_it_is_read(callers: Callers, who
         for row in client.get(f"/{path}?user_id=ada&size=100").json()
     ]
     assert found == sorted(read)
-    assert len(found) == 7
+    assert len(found) == 10
 
 
 def test_researcher_gets_what_they_may_read(callers: Callers) -> None:
     answer = callers.client_of("researcher").get("/users/ada/archive")
-    assert len(lines_of(answer)) == 7
+    assert len(lines_of(answer)) == 10
     assert EMAIL not in answer.text
     assert "firebase_data" not in answer.text
     assert EMAIL in callers.admin.get("/users/ada/archive").text

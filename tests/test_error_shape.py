@@ -109,9 +109,9 @@ def test_defect_is_logged_once_with_its_traceback_and_answered_without(logged: h
 
 
 def test_lines_for_a_terminal_are_readable(log: io.StringIO) -> None:
-    requests = configure_logging(settings_for("sqlite:///unused.db", log_format="text"), log)
+    requests = configure_logging(settings_for("sqlite:///unused.db", log_format="text"), log).requests
     assert requests is not None
-    requests.write({"method": "GET", "status": 200})
+    requests.write("request", {"method": "GET", "status": 200})
     logging.getLogger("serve").warning("be careful")
     first, second = log.getvalue().splitlines()
     assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3} INFO    request method=GET status=200", first)
@@ -119,5 +119,5 @@ def test_lines_for_a_terminal_are_readable(log: io.StringIO) -> None:
 
 
 def test_requests_are_not_logged_above_info() -> None:
-    assert configure_logging(settings_for("sqlite:///unused.db", log_level="WARNING"), io.StringIO()) is None
+    assert configure_logging(settings_for("sqlite:///unused.db", log_level="WARNING"), io.StringIO()).requests is None
     configure_logging(settings_for("sqlite:///unused.db"))

@@ -66,14 +66,18 @@ def test_requests_of_the_readme_answer_as_it_says(service: httpx.Client) -> None
     assert created.json() | {"created_at": "", "updated_at": ""} == shown | {"created_at": "", "updated_at": ""}
     refused = service.get("/users?siz=5")
     assert refused.json()["detail"] in README
+    event = {"device_id": "pixel-1", "seq": 1, "event_type": "tap", "ts": "2026-01-31T09:30:00Z"}
+    assert service.post("/events/-/batch", json=[event]).json()["accepted"] == 1
     for path in re.findall(r"^\| `GET (\S+)`", README, re.MULTILINE):
-        assert service.get(path).status_code == 200, path
+        # One of them has no end.
+        with service.stream("GET", path) as answer:
+            assert answer.status_code == 200, path
 
 
 def test_every_endpoint_of_the_readme_exists(service: httpx.Client) -> None:
     paths = service.get("/openapi.json").json()["paths"]
     for path in re.findall(r"`(?:GET|PUT|POST|DELETE) (/\w+)", README):
-        assert path in paths
+        assert any(known == path or known.startswith(f"{path}/") for known in paths), path
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\((?!http)([^)]+)\)", README))

@@ -135,7 +135,11 @@ class SegmentMessage(BaseModel):
     event: str | None = Field(default=None, description="What happened, in a `track`.", examples=["tap"])
     messageId: str | None = Field(default=None, description="The same one when it is sent again.")  # noqa: N815
     userId: str | None = Field(default=None, examples=["ada"])  # noqa: N815
-    timestamp: str | None = Field(default=None, examples=["2026-01-31T09:30:00.125Z"])
+    timestamp: Any = Field(
+        default=None,
+        description="When it happened; kept as it is where it is no time.",
+        examples=["2026-01-31T09:30:00.125Z"],
+    )
 
 
 class SegmentBatch(BaseModel):

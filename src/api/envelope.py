@@ -18,7 +18,7 @@ from src.api.http import Answer, Request, StreamedAnswer, check_length
 from src.api.metrics.figures import RequestCounts
 from src.api.sending import StreamSender, compress_messages, is_cut_off, send_answer
 from src.core.errors import AnswerCutOff, ApiError
-from src.core.logging import FIELDS, RequestLog
+from src.core.logging import FIELDS, LineLog
 from src.core.values import new_uuid
 
 _match_request_id = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z").match
@@ -29,7 +29,7 @@ log = logging.getLogger("defects")
 class Envelope:
     """Pure ASGI middleware: answers direct routes itself, and wraps the answers of all others."""
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int, counts: RequestCounts, requests: RequestLog | None) -> None:
+    def __init__(self, app: ASGIApp, max_body_bytes: int, counts: RequestCounts, requests: LineLog | None) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
         self._counts = counts
@@ -72,7 +72,7 @@ class Envelope:
             route = exchange.template
             self._counts.add((scope["method"], route, exchange.status), seconds, exchange.bytes_sent)
             if self._requests:
-                self._requests.write(exchange.log_fields(route, seconds))
+                self._requests.write("request", exchange.log_fields(route, seconds))
 
 
 class Exchange:

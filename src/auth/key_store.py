@@ -98,6 +98,7 @@ class KeyStore:
         self._cache_s = cache_s
         self._clock = clock
         self._found: TimedCache[ApiKey] = TimedCache(MAX_KEYS, clock)
+        self._trusted: TimedCache[bool] = TimedCache(MAX_KEYS, clock)
         self._looking: dict[str, asyncio.Future[ApiKey | None]] = {}
         self._used_until: TimedCache[bool] = TimedCache(MAX_KEYS, clock)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -105,11 +106,13 @@ class KeyStore:
     async def find(self, db: Connection, text: str, before_look: Callable[[], None]) -> ApiKey | None:
         """The key that a text is; None when there is none, or it has ended.
 
-        `before_look` is called before one is looked at that is not known yet, and may raise.
+        `before_look` is called before one is looked at that has not counted within the last hour, and may raise.
         """
-        key = self._found.get(hash_of(text))
+        key_hash = hash_of(text)
+        key = self._found.get(key_hash)
         if key is None:
-            before_look()
+            if self._trusted.get(key_hash) is None:
+                before_look()
             parts = read_key(text)
             key = await self._find_once(db, *parts) if parts else None
         if key is not None and self._used_until.get(key.key_id) is None:
@@ -137,6 +140,7 @@ class KeyStore:
             return None
         key = ApiKey(key_id, frozenset(stored.scopes.split()))
         self._found.put(key_hash, key, min(self._cache_s, remaining_s))
+        self._trusted.put(key_hash, value=True, seconds=HOUR_S)
         used = stored.last_used_at
         if used and used.timestamp() // HOUR_S == time() // HOUR_S:
             self._used_until.put(key_id, value=True, seconds=HOUR_S - time() % HOUR_S)

@@ -4,7 +4,7 @@ import logging
 import sys
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import msgspec
 
@@ -39,41 +39,51 @@ class TextFormatter(logging.Formatter):
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-class RequestLog:
-    """One line per request, written past `logging`, whose records cost as much as reading a row.
+class LineLog:
+    """Lines of one logger, written past `logging`, whose records cost as much as reading a row.
 
-    Lines look like those of the formatters above and go to the same stream.
+    They look like those of the formatters above and go to the same stream.
     """
 
-    def __init__(self, stream: TextIO, *, is_text: bool) -> None:
+    def __init__(self, name: str, stream: TextIO, *, is_text: bool) -> None:
+        self._name = name
         self._write = stream.write
         self._is_text = is_text
 
-    def write(self, fields: dict[str, Any]) -> None:
+    def write(self, message: str, fields: dict[str, Any], level: str = "info") -> None:
         """Write one line; the stream is line-buffered, so it is out when this returns.
 
         A line that cannot be written is lost, as it is with `logging`: requests are answered while a disk is full.
         """
         with suppress(OSError, ValueError):
-            self._write(self._line_of(fields))
+            self._write(self._line_of(message, fields, level))
 
-    def _line_of(self, fields: dict[str, Any]) -> str:
+    def _line_of(self, message: str, fields: dict[str, Any], level: str) -> str:
         time = datetime.now(UTC)
         if self._is_text:
-            return f"{time:%H:%M:%S}.{time.microsecond // 1000:03} INFO    request{_as_text(fields)}\n"
-        line = {"time": time.isoformat(timespec="milliseconds"), "level": "info", "logger": "requests", **fields}
-        return msgspec.json.encode(line).decode() + "\n"
+            return f"{time:%H:%M:%S}.{time.microsecond // 1000:03} {level.upper():<7} {message}{_as_text(fields)}\n"
+        line = {"time": time.isoformat(timespec="milliseconds"), "level": level, "logger": self._name}
+        return msgspec.json.encode({**line, "message": message, **fields}).decode() + "\n"
 
 
 def _as_text(fields: dict[str, Any]) -> str:
     return "".join(f" {name}={value}" for name, value in fields.items())
 
 
-def configure_logging(settings: Settings, stream: TextIO | None = None) -> RequestLog | None:
+class Lines(NamedTuple):
+    """What is written past `logging`."""
+
+    requests: LineLog | None
+    """One line per request; None where the level leaves them out."""
+    audit: LineLog
+    """Who was denied what, and who has read what of others; kept whatever the level leaves out."""
+
+
+def configure_logging(settings: Settings, stream: TextIO | None = None) -> Lines:
     """Send every log line of the process to `stream`, standard error by default.
 
-    `LOG_FORMAT=auto` means readable lines in a terminal and JSON everywhere else. Returns the log of requests,
-    or None when the level leaves it out.
+    `LOG_FORMAT=auto` means readable lines in a terminal and JSON everywhere else. Returns what does not go through
+    `logging`.
     """
     stream = stream or sys.stderr
     is_text = settings.log_format == "text" or (settings.log_format == "auto" and stream.isatty())
@@ -86,4 +96,5 @@ def configure_logging(settings: Settings, stream: TextIO | None = None) -> Reque
     logging.getLogger("alembic").setLevel(logging.WARNING)
     # The service writes its own line per request.
     logging.getLogger("uvicorn.access").disabled = True
-    return RequestLog(stream, is_text=is_text) if settings.log_level in ("DEBUG", "INFO") else None
+    requests = LineLog("requests", stream, is_text=is_text) if settings.log_level in ("DEBUG", "INFO") else None
+    return Lines(requests, LineLog("audit", stream, is_text=is_text))
