@@ -122,3 +122,8 @@ def test_references_are_kept(client: httpx.Client) -> None:
     answer = client.patch("/sessions?user_id=b", json={"user_id": "ghost"})
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (409, "/user_id")
     assert len(client.get("/sessions?user_id=b").json()) == 2
+
+
+def test_what_no_row_may_have_is_refused_where_no_row_passes(client: httpx.Client) -> None:
+    for patch in ({"seq": 2**63}, {"seq": 2**63, "event_data": {"a": 1}}, {"event_type": 5, "event_data": {}}):
+        assert client.patch("/events?event_type=nothing", json=patch).status_code == 400, patch

@@ -1,6 +1,6 @@
 """What the OpenAPI document says of a table's answers: bodies, headers, errors."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -105,7 +105,7 @@ class DeliveryReceipt(BaseModel):
 
     contiguous_through: int = Field(description="All rows with numbers up to this one are stored.", examples=[1016])
     received_through: int = Field(description="The largest number that was seen.", examples=[1041])
-    missing: list[tuple[int, int]] = Field(
+    missing: list[Annotated[list[int], Field(min_length=2, max_length=2)]] = Field(
         description="The ranges of numbers that are missing, at most 10,000 of them.", examples=[[[1017, 1019]]]
     )
 
@@ -127,14 +127,16 @@ class DeliveryAnswer(BaseModel):
 
 
 class SegmentMessage(BaseModel):
-    """A message of Segment's API, which may have more members than these."""
+    """A message of Segment's API, with any other members; what is not as it should be is kept as it is."""
 
     model_config = ConfigDict(extra="allow")
 
     type: str = Field(default="track", min_length=1, max_length=255, examples=["track"])
-    event: str | None = Field(default=None, description="What happened, in a `track`.", examples=["tap"])
-    messageId: str | None = Field(default=None, description="The same one when it is sent again.")  # noqa: N815
-    userId: str | None = Field(default=None, examples=["ada"])  # noqa: N815
+    event: Any = Field(default=None, description="What happened, in a `track`: a text.", examples=["tap"])
+    messageId: Any = Field(  # noqa: N815
+        default=None, description="A text, the same one when it is sent again.", examples=["msg-1"]
+    )
+    userId: Any = Field(default=None, description="A text or a number.", examples=["ada"])  # noqa: N815
     timestamp: Any = Field(
         default=None,
         description="When it happened; kept as it is where it is no time.",
@@ -147,7 +149,7 @@ class SegmentBatch(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    batch: list[SegmentMessage | Any] = Field(max_length=10_000)
+    batch: list[SegmentMessage | Any] = Field(description="At most 10,000 (413).")
     sentAt: Any = Field(default=None, examples=["2026-01-31T09:31:00Z"])  # noqa: N815
 
 

@@ -185,14 +185,14 @@ FORMATS = {
 }
 
 
-def choose_format(named: str, accepted: bytes) -> Format:
+def choose_format(named: str | None, accepted: bytes) -> Format:
     """The format that `format=` names, else the one that an `Accept` header likes best, else JSON.
 
     Raises:
         UnknownName: no such format.
         InvalidRequest: one that is not installed here.
     """
-    if not named:
+    if named is None:
         return JSON if accepted in (b"", b"*/*", JSON_TYPE) else _by_header(accepted)
     found = FORMATS.get(named)
     if found is None:

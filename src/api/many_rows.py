@@ -74,6 +74,7 @@ class ManyRowsHandlers:
             problem = Problem("body", f"/{writer.table.key}", reason)
             raise InvalidRequest(f"{writer.table.key}: {reason}", (problem,))
         if patch.merges_documents:
+            patch.check()
             most = min(_most_affected(prefers), MAX_ROWS)
             found = await _find(request.db, writer.reach, filters, most)
             max_bytes = request.settings.max_body_bytes

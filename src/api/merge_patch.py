@@ -42,6 +42,15 @@ class Patch:
         """Whether what it makes of a row depends on what is there: it goes inside of a document."""
         return any(_is_object(self._members.get(name)) for name in self._models.info.documents)
 
+    def check(self) -> None:
+        """Look at what depends on no row, also where there is none to change.
+
+        Raises:
+            InvalidRequest: the table's models refuse it.
+        """
+        plain = {name: text for name, text in self._members.items() if name not in self._models.info.documents}
+        check_row(self._models, self._models.patch, given_text(self._models, _encode(plain)))
+
     def values(self) -> Values:
         """The columns that it sets, where that depends on no row.
 

@@ -54,7 +54,7 @@ class ListRequest(NamedTuple):
     """Differs when a filter or the order differs: a cursor fits only the request that it was made for."""
     counted: str = ""
     """`exact` or `estimated` where the number of all rows is asked for."""
-    format: str = ""
+    format: str | None = None
     """The answer's format as the URL names it; else the `Accept` header decides."""
     places: tuple[str, ...] = ()
     """Those of `PLACES` that were given."""
@@ -65,7 +65,7 @@ class AggregateRequest(NamedTuple):
 
     aggregation: Aggregation
     kept: str
-    format: str
+    format: str | None
     places: tuple[str, ...]
 
 
@@ -169,7 +169,7 @@ def parse_list_request(table: TableInfo, pairs: Sequence[Pair]) -> ListRequest:
         kept=given.kept,
         digest=digest,
         counted=count,
-        format=named.get("format", ""),
+        format=named.get("format"),
         places=given.places(),
     )
 
@@ -235,7 +235,7 @@ def parse_aggregate_request(table: TableInfo, pairs: Sequence[Pair]) -> Aggregat
         size=size,
         offset=given.offset(size),
     )
-    return AggregateRequest(aggregation, given.kept, named.get("format", ""), given.places())
+    return AggregateRequest(aggregation, given.kept, named.get("format"), given.places())
 
 
 def _selection(table: TableInfo, named: dict[str, str]) -> Selection:

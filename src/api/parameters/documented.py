@@ -65,7 +65,9 @@ def rows_parameter(model: type[BaseModel]) -> dict[str, Documented]:
 
 def delivered_parameter(model: type[BaseModel]) -> dict[str, Documented]:
     """A body of rows that a device delivers, or of an object around them."""
-    rows = Annotated[list[model], Field(max_length=MAX_EVENTS)]  # type: ignore[valid-type]  # chosen at run time
+    most = Field(description=f"At most {MAX_EVENTS} (413).")
+    # What is no such row has its result, and harms no other.
+    rows = Annotated[list[model | Any], most]  # type: ignore[valid-type]  # chosen at run time
     sent_at: Any = (Timestamp | None, Field(default=None, description="When the device sent them, by its clock."))
     wrapped: Any = create_model(
         f"{model.__name__}Delivery",
