@@ -58,6 +58,7 @@ class Ledger:
 
     def __init__(self, delivery: Delivery, owner: str) -> None:
         self._delivery = delivery
+        self._names = (delivery.device, delivery.seq, delivery.session, delivery.sent_at)
         self._owner = owner
 
     def concerns(self, values: Values) -> bool:
@@ -66,44 +67,38 @@ class Ledger:
         is_numbered = values.get(names.device) is not None and values.get(names.seq) is not None
         return is_numbered or (values.get(names.session) is not None and values.get(names.sent_at) is not None)
 
-    async def record(self, db: Connection, rows: Iterable[Values], received_at: datetime) -> None:
+    async def record(self, db: Connection, rows: Sequence[Values], received_at: datetime) -> None:
         """Keep what new rows tell, in the transaction that inserts them."""
-        concerned = [values for values in rows if self.concerns(values)]
-        if concerned:
-            await self._count(db, concerned, received_at)
-            await self._compare_clocks(db, concerned, received_at)
-
-    async def _count(self, db: Connection, rows: Sequence[Values], received_at: datetime) -> None:
         numbers: dict[Counter, list[int]] = {}
+        sent: dict[tuple[str, str | None], datetime] = {}
+        device_name, seq_name, session_name, sent_name = self._names
         for values in rows:
-            device, seq = values.get(self._delivery.device), values.get(self._delivery.seq)
+            device, seq = values.get(device_name), values.get(seq_name)
             if isinstance(device, str) and isinstance(seq, int):
                 numbers.setdefault(Counter(self._person(values), device), []).append(seq)
-        if not numbers:
-            return
-        by_id = {counter.receipt_id: counter for counter in numbers}
-        accounts = await _lock(db, by_id, received_at)
-        for receipt_id in sorted(by_id):
-            before = accounts[receipt_id]
-            after = before.with_numbers(numbers[by_id[receipt_id]])
-            if after != before:
-                changes = {**_columns_of(after), "updated_at": received_at}
-                await write_row(db, builder.update_row(ALL_RECEIPTS, receipt_id, changes))
-
-    async def _compare_clocks(self, db: Connection, rows: Sequence[Values], received_at: datetime) -> None:
-        offsets: dict[tuple[str, str | None], int] = {}
-        for values in rows:
-            session, sent_at = values.get(self._delivery.session), values.get(self._delivery.sent_at)
+            session, sent_at = values.get(session_name), values.get(sent_name)
             if isinstance(session, str) and isinstance(sent_at, datetime):
                 whose = (session, self._person(values))
-                offset_ms = (received_at - sent_at) // MILLISECOND
-                offsets[whose] = min(offset_ms, offsets.get(whose, offset_ms))
-        for (session, person), offset_ms in sorted(offsets.items(), key=lambda each: each[0][0]):
-            await _note_offset(db, session, offset_ms, person, received_at)
+                sent[whose] = max(sent_at, sent.get(whose, sent_at))
+        if numbers:
+            await _count(db, {counter.receipt_id: (counter, those) for counter, those in numbers.items()}, received_at)
+        for (session, person), last in sorted(sent.items(), key=lambda each: each[0][0]):
+            await _note_offset(db, session, (received_at - last) // MILLISECOND, person, received_at)
 
     def _person(self, values: Values) -> str | None:
         person = values.get(self._owner) if self._owner else None
         return person if isinstance(person, str) else None
+
+
+async def _count(db: Connection, numbers: Mapping[str, tuple[Counter, list[int]]], received_at: datetime) -> None:
+    """Enter numbers into accounts, by the ids of these."""
+    accounts = await _lock(db, {receipt_id: counter for receipt_id, (counter, _) in numbers.items()}, received_at)
+    for receipt_id in sorted(numbers):
+        before = accounts[receipt_id]
+        after = before.with_numbers(numbers[receipt_id][1])
+        if after != before:
+            changes = {**_columns_of(after), "updated_at": received_at}
+            await write_row(db, builder.update_row(ALL_RECEIPTS, receipt_id, changes))
 
 
 async def find_receipts(db: Connection, person: str | None, devices: Iterable[str]) -> dict[str, Received]:
