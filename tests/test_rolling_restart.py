@@ -214,6 +214,8 @@ def terminal(tmp_path: Path, sqlite_template: Path) -> Iterator[tuple[int, int, 
     if pid == 0:
         with log.open("ab") as file:
             os.dup2(file.fileno(), 2)
+        # These tests may themselves run under nohup, whose children ignore it.
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         environment = {"HOST": "127.0.0.1", "PORT": str(port), "DATABASE_URL": f"sqlite:///{sqlite_template}"}
         os.execve(MAIN[0], MAIN, os.environ | environment)
     wait_until(lambda: "Serving" in log.read_text() and bool(children(pid)))
@@ -225,8 +227,17 @@ def terminal(tmp_path: Path, sqlite_template: Path) -> Iterator[tuple[int, int, 
 def test_closing_the_terminal_ends_the_service(terminal: tuple[int, int, Path]) -> None:
     pid, master, log = terminal
     os.close(master)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    ended: list[int] = []
+    wait_until(lambda: bool(ended) or _has_ended(pid, ended))
+    assert os.waitstatus_to_exitcode(ended[0]) == 0
     assert "Stopping" in log.read_text()
+
+
+def _has_ended(pid: int, statuses: list[int]) -> bool:
+    found, status = os.waitpid(pid, os.WNOHANG)
+    if found:
+        statuses.append(status)
+    return bool(found)
 
 
 def get(port: int, path: str) -> tuple[int, Any]:

@@ -166,8 +166,9 @@ def stored_form(event: Row) -> Row:
     """The event as the service has to hold it: the local time that `ts` tells is a column of its own."""
     if "utc_offset_min" in event:
         return event
-    said = None if event["ts"].endswith("Z") else datetime.fromisoformat(event["ts"]).utcoffset()
-    return event | {"utc_offset_min": None if said is None else said // timedelta(minutes=1)}
+    # No offset says nothing of local time.
+    said = datetime.fromisoformat(event["ts"]).utcoffset() or timedelta()
+    return event | {"utc_offset_min": said // timedelta(minutes=1) or None}
 
 
 def is_same(stored: Row, sent: Row) -> bool:
