@@ -22,7 +22,7 @@ def callers(shared_url: str) -> Iterator[Callers]:
         for person in ("ada", "ben"):
             store(made.admin, person)
         counted = {"device_id": "d", "seq": 1, "session_id": "ada-0", "sent_at": EVENT["ts"], "user_id": "ada"}
-        assert made.admin.post("/events", json=EVENT | counted).status_code == 201
+        assert made.person("ada").post("/events", json=EVENT | counted).status_code == 201
         # Somebody of whom only events are left.
         made.admin.post("/events", json=EVENT | {"user_id": "ghost"})
         yield made

@@ -154,7 +154,10 @@ def test_without_a_time_it_happened_when_it_arrived(service: tuple[httpx.Client,
 
 def test_ids_that_are_no_uuids_become_some(service: tuple[httpx.Client, str]) -> None:
     row = store(service, message(messageId="ajs-1"))
-    assert (row["event_id"], row["event_data"]["messageId"]) == (str(uuid5(NAMESPACE, "ajs-1")), "ajs-1")
+    assert (row["event_id"], row["event_data"]["messageId"]) == (str(uuid5(NAMESPACE, '"ada"\0ajs-1')), "ajs-1")
+    # Of somebody else, it is another message.
+    other = store(service, message(messageId="ajs-1", userId="ben"))
+    assert other["event_id"] != row["event_id"]
     upper = str(uuid4()).upper()
     row = store(service, message(messageId=upper))
     assert (row["event_id"], row["event_data"]["messageId"]) == (upper.lower(), upper)

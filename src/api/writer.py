@@ -44,7 +44,7 @@ class Writer:
         self._tombstones = tombstones
         self.models = access.models
         delivery = access.models.delivery
-        self._ledger = Ledger(delivery, access.table.owner) if delivery else None
+        self._ledger = Ledger(delivery, access.table.owner, access.reach.person) if delivery else None
         self.reach = access.reach
         self.table = access.table
         self._access = access

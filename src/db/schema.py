@@ -230,7 +230,7 @@ event_log = Table(
     Column(
         "seq",
         BigInteger(),
-        doc="The event's number among those of its device and person, from 1 and without gaps.",
+        doc="The event's number on its device, from 1 and without gaps.",
         info={"example": 1041},
     ),
     *timestamps(),
@@ -263,7 +263,7 @@ receipts = Table(
     metadata,
     Column("receipt_id", UUID_TYPE, primary_key=True, info={"example": "01994d5e-6f1c-7c3a-9d5b-3f2a1b0c4d5e"}),
     Column("device_id", text(KEY_LENGTH), nullable=False, doc="The device that counts.", info={"example": "pixel-1"}),
-    Column("user_id", text(KEY_LENGTH), doc="Whose events they are.", info={"example": "ada"}),
+    Column("user_id", text(KEY_LENGTH), doc="Who delivered them, if a person.", info={"example": "ada"}),
     Column(
         "contiguous_through",
         BigInteger(),

@@ -34,7 +34,7 @@ class Event(ReadModel):
     )
     device_id: Text | None = Field(max_length=255, description="The device that counts it.", examples=["pixel-1"])
     seq: Integer | None = Field(
-        description="The event's number among those of its device and person, from 1 and without gaps.", examples=[1041]
+        description="The event's number on its device, from 1 and without gaps.", examples=[1041]
     )
 
 
@@ -77,9 +77,7 @@ class EventCreate(WriteModel):
         default=None, max_length=255, description="The device that counts it.", examples=["pixel-1"]
     )
     seq: Integer | None = Field(
-        default=None,
-        description="The event's number among those of its device and person, from 1 and without gaps.",
-        examples=[1041],
+        default=None, description="The event's number on its device, from 1 and without gaps.", examples=[1041]
     )
 
 
@@ -118,9 +116,7 @@ class EventUpdate(WriteModel):
         default=None, max_length=255, description="The device that counts it.", examples=["pixel-1"]
     )
     seq: Integer | None = Field(
-        default=None,
-        description="The event's number among those of its device and person, from 1 and without gaps.",
-        examples=[1041],
+        default=None, description="The event's number on its device, from 1 and without gaps.", examples=[1041]
     )
 
 

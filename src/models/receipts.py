@@ -12,7 +12,7 @@ class Receipt(ReadModel):
 
     receipt_id: Uuid = Field(examples=["01994d5e-6f1c-7c3a-9d5b-3f2a1b0c4d5e"])
     device_id: Text = Field(max_length=255, description="The device that counts.", examples=["pixel-1"])
-    user_id: Text | None = Field(max_length=255, description="Whose events they are.", examples=["ada"])
+    user_id: Text | None = Field(max_length=255, description="Who delivered them, if a person.", examples=["ada"])
     contiguous_through: Integer = Field(
         description="All events with numbers up to this one are stored.", examples=[1016]
     )
@@ -34,7 +34,9 @@ class ReceiptCreate(WriteModel):
         examples=["01994d5e-6f1c-7c3a-9d5b-3f2a1b0c4d5e"],
     )
     device_id: Text = Field(max_length=255, description="The device that counts.", examples=["pixel-1"])
-    user_id: Text | None = Field(default=None, max_length=255, description="Whose events they are.", examples=["ada"])
+    user_id: Text | None = Field(
+        default=None, max_length=255, description="Who delivered them, if a person.", examples=["ada"]
+    )
     contiguous_through: Integer = Field(
         description="All events with numbers up to this one are stored.", examples=[1016]
     )
@@ -50,7 +52,9 @@ class ReceiptUpdate(WriteModel):
 
     receipt_id: Uuid | None = Field(default=None, description="If sent, the key in the address.")
     device_id: Text = Field(max_length=255, description="The device that counts.", examples=["pixel-1"])
-    user_id: Text | None = Field(default=None, max_length=255, description="Whose events they are.", examples=["ada"])
+    user_id: Text | None = Field(
+        default=None, max_length=255, description="Who delivered them, if a person.", examples=["ada"]
+    )
     contiguous_through: Integer = Field(
         description="All events with numbers up to this one are stored.", examples=[1016]
     )

@@ -73,7 +73,7 @@ class ReceiptHandlers:
     async def read_receipt(self, request: Request) -> Answer:
         """Answer which of a device's numbered events are stored: all through `contiguous_through`, and the gaps after.
 
-        For people those of their own events; for others those of everybody who used the device.
+        For people those that they have delivered themselves; for all others those that no person has.
         """
         request.refuse_parameters()
         principal = request.principal

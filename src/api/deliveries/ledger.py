@@ -42,7 +42,7 @@ _decode = msgspec.json.Decoder(_Receipt).decode
 
 
 class Counter(NamedTuple):
-    """Who counts: a device, for one person or for nobody."""
+    """Who counts: a device, for the person who delivers, or for all where that is no person."""
 
     person: str | None
     device: str
@@ -56,10 +56,11 @@ class Counter(NamedTuple):
 class Ledger:
     """Keeps receipts and clocks for one table of rows that devices deliver."""
 
-    def __init__(self, delivery: Delivery, owner: str) -> None:
+    def __init__(self, delivery: Delivery, owner: str, deliverer: str | None) -> None:
         self._delivery = delivery
         self._names = (delivery.device, delivery.seq, delivery.session, delivery.sent_at)
         self._owner = owner
+        self._deliverer = deliverer
 
     def concerns(self, values: Values) -> bool:
         """Whether there is something in a row to keep."""
@@ -75,7 +76,7 @@ class Ledger:
         for values in rows:
             device, seq = values.get(device_name), values.get(seq_name)
             if isinstance(device, str) and isinstance(seq, int):
-                numbers.setdefault(Counter(self._person(values), device), []).append(seq)
+                numbers.setdefault(Counter(self._deliverer, device), []).append(seq)
             session, sent_at = values.get(session_name), values.get(sent_name)
             if isinstance(session, str) and isinstance(sent_at, datetime):
                 whose = (session, self._person(values))
@@ -102,16 +103,11 @@ async def _count(db: Connection, numbers: Mapping[str, tuple[Counter, list[int]]
 
 
 async def find_receipts(db: Connection, person: str | None, devices: Iterable[str]) -> dict[str, Received]:
-    """What has arrived from each of some devices, for a person or, without one, for all; without unknown devices."""
-    conditions = [Filter(Target("device_id"), "in", Kind.TEXT, tuple(devices))]
-    if person is not None:
-        conditions.append(_is_of(RECEIPTS, person))
-    found: dict[str, Received] = {}
-    for text, _ in await fetch_rows(db, builder.select_rows(ALL_RECEIPTS, tuple(conditions))):
-        receipt = _decode(text)
-        known = found.get(receipt.device_id)
-        found[receipt.device_id] = known.joined(receipt.received()) if known else receipt.received()
-    return found
+    """What has arrived from each of some devices by deliveries of a person, or of those who are none."""
+    conditions = (Filter(Target("device_id"), "in", Kind.TEXT, tuple(devices)), _is_of(RECEIPTS, person))
+    rows = await fetch_rows(db, builder.select_rows(ALL_RECEIPTS, conditions))
+    receipts = [_decode(text) for text, _ in rows]
+    return {receipt.device_id: receipt.received() for receipt in receipts}
 
 
 async def _lock(db: Connection, counters: Mapping[str, Counter], instant: datetime) -> dict[str, Received]:

@@ -28,6 +28,9 @@ class Received(NamedTuple):
         """The account after more numbers have arrived, in any order, old ones among them; from 1 on they count."""
         runs = list(runs_of(numbers))
         missing, through = list(_difference(self.missing, runs)), self.through
+        if len(missing) > MAX_RANGES:
+            # What lies behind the last hole that there is room for is not covered any more, until others close.
+            return Received(missing[MAX_RANGES][0] - 1, tuple(missing[:MAX_RANGES]))
         for first, last in runs:
             if last <= through:
                 continue
@@ -37,12 +40,6 @@ class Received(NamedTuple):
                 missing.append((through + 1, first - 1))
             through = last
         return Received(through, tuple(missing))
-
-    def joined(self, other: "Received") -> "Received":
-        """What two accounts of the same numbers know together."""
-        larger, smaller = sorted((self, other), key=lambda each: each.through, reverse=True)
-        missing = tuple(_overlaps(larger.missing, (*smaller.missing, (smaller.through + 1, larger.through))))
-        return Received(larger.through, missing)
 
 
 def runs_of(numbers: Iterable[int]) -> Iterator[Range]:
@@ -77,16 +74,3 @@ def _difference(ranges: Sequence[Range], taken: Sequence[Range]) -> Iterator[Ran
             yield left, last
         # The last one may reach into the next range.
         place = max(place, at - 1)
-
-
-def _overlaps(ones: tuple[Range, ...], others: tuple[Range, ...]) -> Iterator[Range]:
-    """Yield what two lists of ranges, both in order, have in common."""
-    one = other = 0
-    while one < len(ones) and other < len(others):
-        first, last = max(ones[one][0], others[other][0]), min(ones[one][1], others[other][1])
-        if first <= last:
-            yield first, last
-        if ones[one][1] < others[other][1]:
-            one += 1
-        else:
-            other += 1

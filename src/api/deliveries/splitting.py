@@ -1,6 +1,7 @@
 """Texts of JSON split into their pieces, also where one of the pieces is broken inside."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -50,8 +51,29 @@ def members_of(body: bytes) -> Iterator[tuple[str, bytes]]:
         yield name, text
 
 
-# Texts may be wrong inside of an event, such as by half of a surrogate pair, as long as it can be told where they end.
-_scan_value = json.JSONDecoder(strict=False, parse_int=str, parse_float=str).raw_decode
+# Pieces may be wrong inside, such as by half of a surrogate pair, as long as it can be told where they end.
+# Possessive, and to the end of the body where a text has none: no sign is looked at twice.
+_TEXT = r'"[^"\\]*+(?:\\.[^"\\]*+)*+'
+_match_text = re.compile(_TEXT + '"', re.DOTALL).match
+_match_word = re.compile(r'[^\s"\[\]{},:]+').match
+_find_brackets = re.compile(_TEXT + r'(?:"|\\?\Z)|[\[\]{}]', re.DOTALL).finditer
+
+
+def _end_of(text: str, place: int) -> int:
+    """Where the value that begins at a place ends, however deep it is."""
+    if text[place] not in "[{":
+        piece = (_match_text if text[place] == '"' else _match_word)(text, place)
+        if piece is None:
+            raise ValueError
+        return piece.end()
+    depth = 0
+    for found in _find_brackets(text, place):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0)
+        if not depth:
+            return found.end()
+    raise ValueError
+
+
 _WHITE = " \t\n\r"
 
 
@@ -72,11 +94,12 @@ def _scan_text(text: str) -> Iterator[tuple[str, bytes]]:
     if text[place] != end:
         while True:
             if end == "}":
-                name, place = _scan_value(text, place)
-                place = _skip(text, _after(text, _skip(text, place), ":"))
+                after = _end_of(text, place)
+                name = json.loads(text[place:after])
+                place = _skip(text, _after(text, _skip(text, after), ":"))
                 if not isinstance(name, str):
                     _fail()
-            _, after = _scan_value(text, place)
+            after = _end_of(text, place)
             yield name, text[place:after].encode(errors="surrogateescape")
             place = _skip(text, after)
             if text[place] == end:

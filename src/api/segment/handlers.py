@@ -16,7 +16,7 @@ from src.api.http import JSON_TYPE, Answer, Request
 from src.api.segment.messages import Columns, Envelope, event_of, read_envelope
 from src.api.writer import Writer
 from src.core.access import Action
-from src.core.errors import BodyTooLarge, InvalidRequest
+from src.core.errors import BodyTooLarge, InvalidRequest, Unavailable
 from src.core.values import now
 
 # A message that is sent alone comes in none.
@@ -78,6 +78,14 @@ async def _read(request: Request) -> bytes:
 
 
 def _answer(outcome: Outcome) -> Answer:
+    """The answer to all messages of a request.
+
+    Raises:
+        Unavailable: one may be stored later; SDKs send all of them again for this, and for nothing that is said of one.
+    """
+    for verdict in outcome.verdicts.values():
+        if verdict.result is Result.RETRY:
+            raise Unavailable(verdict.detail)
     refused = {label: _told(verdict) for label, verdict in outcome.verdicts.items() if verdict.result not in STORED}
     return Answer(200, msgspec.json.encode({"success": True} | ({"results": refused} if refused else {})))
 

@@ -111,7 +111,11 @@ def _take_id(rest: Members) -> str:
     try:
         uuid = parse_uuid(value)
     except ValueError:
-        return str(uuid5(NAMESPACE, value if isinstance(value, str) else bytes(rest["messageId"]).decode()))
+        # Sources that count their messages alike do not mean the same one.
+        whose = bytes(rest.get("userId") or rest.get("anonymousId") or b"").decode()
+        return str(
+            uuid5(NAMESPACE, f"{whose}\0{value if isinstance(value, str) else bytes(rest['messageId']).decode()}")
+        )
     if uuid == value:
         del rest["messageId"]
     return uuid

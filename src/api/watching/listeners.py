@@ -68,7 +68,8 @@ class Listener:
             events = [event for event in events if event.number >= self.number]
             text = text_of(events)
         if events:
-            if self._pieces and self._waiting_bytes + len(text) > MAX_WAITING_BYTES:
+            has_room = self._waiting_bytes + len(text) <= MAX_WAITING_BYTES
+            if not has_room and (self._pieces or len(events) > 1):
                 return False
             self._pieces.append(Piece(text, len(events)))
             self._waiting_bytes += len(text)
@@ -104,6 +105,16 @@ class Listener:
         """Tell it nothing more."""
         self.has_ended = True
         self._wake(is_news=True)
+
+
+def that_fit(events: Sequence[Event]) -> Sequence[Event]:
+    """As many events from the first on as a listener has room for; one in any case."""
+    room = MAX_WAITING_BYTES
+    for place, event in enumerate(events):
+        room -= len(event.text)
+        if room < 0 and place:
+            return events[:place]
+    return events
 
 
 def write_event(number: int, row: str) -> bytes:

@@ -14,7 +14,7 @@ from time import time
 from typing import TypeVar
 
 from src.api.dependencies import MODEL_MAP
-from src.api.watching.listeners import Event, Listener, Piece, Sighting, text_of, write_event
+from src.api.watching.listeners import Event, Listener, Piece, Sighting, text_of, that_fit, write_event
 from src.core.config import Settings
 from src.core.errors import ApiError, ShuttingDown, Unavailable
 from src.db.connection import Database
@@ -103,7 +103,9 @@ class Watch:
                 keys = await self.feed.read(self._db, listener.number)
                 if keys:
                     events = await self._events(listener.sighting, keys)
-                    listener.give(keys[-1].number + 1, events, text_of(events))
+                    given = that_fit(events)
+                    last = keys[-1] if len(given) == len(events) else given[-1]
+                    listener.give(last.number + 1, given, text_of(given))
                 elif not self._groups:
                     self._number = listener.number
                     self._join(listener)
