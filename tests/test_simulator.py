@@ -63,7 +63,8 @@ def test_damage_is_found(client: httpx.Client, migrated_url: str, tmp_path: Path
         f"UPDATE event_log SET utc_offset_min = 99 WHERE event_id = '{ids[2]}'",
         f"UPDATE event_log SET sent_at = created_at WHERE event_id = '{ids[3]}'",
         f"UPDATE sessions SET ended_at = NULL WHERE session_id = '{session}'",
-        "UPDATE receipts SET received_through = received_through + 1 WHERE user_id = 'sim2-0001'",
+        "UPDATE receipts SET received_through = received_through + 1 WHERE device_id = "
+        f"(SELECT device_id FROM event_log WHERE event_id = '{ids[1]}')",
         f"UPDATE session_clocks SET clock_offset_ms = clock_offset_ms + 60000 WHERE session_id = '{session}'",
     ]
     for statement in damage:
