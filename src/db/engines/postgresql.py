@@ -69,8 +69,6 @@ MAX_ATTEMPTS = 5
 LONGEST_PAUSE_S = 0.02
 # What a statement was refused for: a missing feature, cardinality, data, constraints, limits.
 REFUSED_STATES = ("0A", "21", "22", "23", "54")
-# PostgreSQL's own state for data exceptions of no other kind.
-NOT_ENCODED = "22000"
 AWAY_STATES = ("08", "57P")
 MISMATCH_STATES = ("42P01", "42703", "42883")
 
@@ -271,10 +269,6 @@ class PostgresqlTransaction(PostgresqlDialogue):
             await copying
         except asyncpg.PostgresError as error:
             self.failed_state = error.sqlstate or ""
-            raise
-        except asyncpg.DataError:
-            # A value that the driver cannot encode: the other ways say of which row it is.
-            self.failed_state = NOT_ENCODED
             raise
 
     async def change(self, sql: str, arguments: Sequence[object]) -> int:
