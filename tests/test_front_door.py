@@ -51,7 +51,7 @@ def test_plain_uvicorn_answers_its_own_machine_alone(sqlite_url: str, tmp_path: 
                 answer = client.request(method, path, headers=headers)
                 assert answer.status_code == 503, headers
                 assert "ALLOW_UNAUTHENTICATED=1" in answer.json()["detail"]
-                assert b"ada" not in answer.content.replace(b"/users/ada", b"")
+                assert b'"ada"' not in answer.content
             # A load balancer may still ask whether it is up.
             assert client.get("/health", headers=headers).status_code == 200
         assert client.get("/users/ada").status_code == 200
