@@ -136,6 +136,39 @@ def test_bad_body_is_refused(untouched: httpx.Client, body: bytes) -> None:
     assert_refused(untouched.post("/events", content=body, headers=JSON))
 
 
+SENTENCES: dict[str, tuple[dict[str, object], str]] = {
+    "text": ({"event_type": 1}, "event_type: takes a text"),
+    "long text": ({"user_id": "x" * 256}, "user_id: takes at most 255 characters"),
+    "UUID": ({"event_id": "1"}, "event_id: takes a UUID such as 01994d5e-6f1c-7c3a-9d5b-3f2a1b0c4d5e"),
+    "document": ({"event_data": [1]}, "event_data: takes a JSON object"),
+    "integer": ({"seq": 1.5}, "seq: takes an integer"),
+    "truth": ({"seq": True}, "seq: takes an integer"),
+    "large integer": ({"seq": 2**63}, "seq: takes a number of at most 9223372036854775807"),
+    "small integer": ({"seq": -(2**63) - 1}, "seq: takes a number of at least -9223372036854775808"),
+    "two": ({"event_type": None, "seq": "1"}, "event_type: takes a text (and 1 more)"),
+}
+
+
+@pytest.mark.parametrize(("members", "detail"), SENTENCES.values(), ids=SENTENCES.keys())
+def test_refusal_says_what_would_have_been_right(
+    untouched: httpx.Client, members: dict[str, object], detail: str
+) -> None:
+    answer = untouched.post("/events", content=event(**members), headers=JSON)
+    assert (answer.status_code, answer.json()["detail"]) == (400, detail)
+
+
+@pytest.mark.parametrize(
+    ("key", "detail"),
+    [
+        ("", "user_id: takes at least 1 character"),
+        ("x" * 256, "user_id: takes at most 255 characters"),
+        ("a/b", "user_id: a key has no slash and no control character, and is not '.', '..' or '-'"),
+    ],
+)
+def test_refusal_of_a_key_says_what_would_have_been_right(untouched: httpx.Client, key: str, detail: str) -> None:
+    assert untouched.post("/users", json={"user_id": key}).json()["detail"] == detail
+
+
 # A replacement may leave its key out; the address has it.
 REPLACEMENTS = {name: body for name, body in BODIES.items() if name != "null id"}
 

@@ -37,7 +37,7 @@ BUILDERS: dict[str, Callable[[Reach], Statement]] = {
     "delete_rows": lambda reach: builder.delete_rows(reach, ()),
 }
 # What inserts is refused by the owner's value, which `test_leaks.py` tries; what locks a table touches no row.
-OTHERS = {"insert_row", "insert_rows", "lock_table", "has_key", "has_one_of"}
+OTHERS = {"insert_row", "insert_rows", "insert_or_lock_row", "lock_table", "has_key", "has_one_of"}
 
 
 @pytest.fixture
@@ -55,6 +55,13 @@ def test_statement_touches_the_persons_own_rows(reach: Reach, name: str, dialect
     # Of the rows of everybody there is no such condition, or the test above could not fail.
     _, arguments = BUILDERS[name](Reach.whole(reach.table)).compile(dialect)
     assert ADA not in arguments
+
+
+@pytest.mark.parametrize("dialect", [SQLITE, POSTGRESQL], ids=["sqlite", "postgresql"])
+def test_row_that_is_there_instead_of_a_new_one_is_the_persons_own(reach: Reach, dialect: Dialect) -> None:
+    sql, arguments = builder.insert_or_lock_row(reach, {"session_id": "s", "user_id": ADA}).compile(dialect)
+    assert list(arguments) == ["s", ADA, ADA]
+    assert "user_id" in sql.partition("WHERE")[2]
 
 
 EXPANDED: dict[str, Callable[[Reach, Query], Statement]] = {

@@ -1,16 +1,13 @@
 """Bodies -> the values of rows, checked by the table's explicit model."""
 
 from collections.abc import Collection, Iterable, Iterator
-from typing import Any, NamedTuple, cast
-
-from pydantic import BaseModel, ValidationError
+from typing import NamedTuple
 
 from src.api.deliveries.offsets import with_offset
 from src.api.errors import MAX_PROBLEMS
 from src.api.given_rows import Given, given_row, given_rows
-from src.api.hints import nearest
-from src.api.http import shortened
 from src.api.strict_json import need_object
+from src.api.validation import validate
 from src.core.errors import InvalidRequest, Problem
 from src.core.models import TableModels
 from src.core.types import WriteModel
@@ -61,7 +58,7 @@ def check_row(models: TableModels, model: type[WriteModel], given: Given) -> Che
     value = need_object(given.value)
     for name in models.server_columns:
         value.pop(name, None)
-    row = _validate(model, value)
+    row = validate(model, value)
     if models.has_plain_names:
         values = row.__dict__
     else:
@@ -118,55 +115,3 @@ def _refuse_key_twice(key: str, rows: list[Checked]) -> None:
         if value is not None and seen.setdefault(value, index) != index:
             reason = f"{key} is the same as at index {seen[value]}"
             raise InvalidRequest(f"{place_of(index)}: {reason}", (Problem("body", f"/{index}/{key}", reason),))
-
-
-def _validate(model: type[WriteModel], value: dict[str, Any]) -> WriteModel:
-    """Check a decoded body against a model.
-
-    Raises:
-        InvalidRequest: with one problem per member that is missing, unknown or wrong.
-    """
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        problems = tuple(
-            _problem(model, cast("dict[str, Any]", item))
-            for item in error.errors(include_url=False, include_input=False)
-        )
-    raise _refused(problems)
-
-
-def _refused(problems: tuple[Problem, ...]) -> InvalidRequest:
-    first = problems[0]
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return InvalidRequest(f"{first.pointer.removeprefix('/')}: {first.detail}{more}", problems)
-
-
-def _problem(model: type[BaseModel], error: dict[str, Any]) -> Problem:
-    pointer = "".join("/" + shortened(str(part)).replace("~", "~0").replace("/", "~1") for part in error["loc"])
-    match error["type"]:
-        case "missing":
-            return Problem("body", pointer, "is required")
-        case "extra_forbidden":
-            return Problem("body", pointer, _unknown_member(model, str(error["loc"][-1])))
-    message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    return Problem("body", pointer, message if error["type"] == "value_error" else f"must be {message}")
-
-
-def refuse_unknown(model: type[BaseModel], names: Iterable[str]) -> None:
-    """Refuse members that a model does not have.
-
-    Raises:
-        InvalidRequest: with one problem per member.
-    """
-    known = {field.alias or attribute for attribute, field in model.model_fields.items()}
-    problems = tuple(
-        Problem("body", f"/{shortened(name)}", _unknown_member(model, name)) for name in names if name not in known
-    )
-    if problems:
-        raise _refused(problems)
-
-
-def _unknown_member(model: type[BaseModel], name: str) -> str:
-    known = [field.alias or attribute for attribute, field in model.model_fields.items()]
-    return "is unknown" + nearest(name, known)

@@ -10,7 +10,7 @@ from src.api.csv_cells import Cells, read_lines
 from src.api.hints import nearest
 from src.api.http import CSV_TYPE, JSON_TYPE, shortened
 from src.api.parameters.values import match_number
-from src.api.strict_json import parse_json
+from src.api.strict_json import Json, parse_json
 from src.core.errors import InvalidRequest, Problem
 from src.core.models import TableModels
 from src.core.tables import Kind
@@ -51,20 +51,21 @@ def given_text(models: TableModels, text: bytes) -> Given:
     return _given(models, msgspec.json.decode(text), text, is_canonical=False)
 
 
-def given_rows(models: TableModels, media_type: bytes, body: bytes, most: int = MAX_ROWS) -> Iterator[Given]:
-    """Read a body of many rows; an array has `most` of them.
+def given_rows(models: TableModels, media_type: bytes, body: bytes) -> Iterator[Given]:
+    """Read a body of many rows.
 
     Raises:
         InvalidRequest: there are too many, or they cannot be read.
     """
     if media_type == JSON_TYPE:
-        return _rows_of_array(models, body, most)
+        json = parse_json(body, levels=2)
+        _refuse_too_many(len(json.value))
+        return given_array(models, json)
     return _rows_of_csv(models, body) if media_type == CSV_TYPE else _rows_of_lines(models, body)
 
 
-def _rows_of_array(models: TableModels, body: bytes, most: int) -> Iterator[Given]:
-    json = parse_json(body, levels=2)
-    _refuse_too_many(len(json.value), most)
+def given_array(models: TableModels, json: Json) -> Iterator[Given]:
+    """Take an array of JSON, which has been read strictly before, as rows."""
     if json.is_canonical:
         for value in json.value:
             yield _given(models, value, b"", is_canonical=True)
@@ -84,9 +85,9 @@ def _rows_of_lines(models: TableModels, body: bytes) -> Iterator[Given]:
             raise InvalidRequest(f"line {number}: {error.detail}", problems) from None
 
 
-def _refuse_too_many(number: int, most: int = MAX_ROWS) -> None:
-    if number > most:
-        reason = f"{most} rows are the most in one request"
+def _refuse_too_many(number: int) -> None:
+    if number > MAX_ROWS:
+        reason = f"{MAX_ROWS} rows are the most in one request"
         raise InvalidRequest(f"the body has {number} rows; {reason}", (Problem("body", "", reason),))
 
 

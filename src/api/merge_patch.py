@@ -2,9 +2,10 @@
 
 import msgspec
 
-from src.api.bodies import Values, check_row, refuse_unknown
+from src.api.bodies import Values, check_row
 from src.api.given_rows import Members, decode_members, given_text
 from src.api.strict_json import need_object, parse_json
+from src.api.validation import refuse_unknown
 from src.core.errors import BodyTooLarge
 from src.core.models import TableModels
 

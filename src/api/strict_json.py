@@ -28,6 +28,7 @@ class Json(NamedTuple):
 
     value: Any
     text: bytes
+    """Empty for a part of a canonical text: that is what the value encodes to."""
     is_canonical: bool
     """Whether the value encodes to the text, so that any part of it encodes to its part of the text."""
 

@@ -1,12 +1,14 @@
 """How rows of one table are written: what the server adds to them, and what it says when one is refused."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import msgspec
 
 from src.api.bodies import Checked, Values, place_of
 from src.api.deliveries.ledger import Ledger
+from src.api.deliveries.ranges import Received
 from src.api.dependencies import MODEL_MAP
 from src.api.entrance.access import Access
 from src.auth.tombstones import ERASED, Tombstones
@@ -86,16 +88,19 @@ class Writer:
             await self.note(db, [{self.table.key: key_of(self.table, row)} | values])
         return row
 
-    async def note(self, db: Connection, rows: Sequence[Values]) -> None:
-        """Keep what new rows tell, and tell those who watch the table of them, in the transaction that inserts them."""
-        if self._ledger and rows:
-            await self._ledger.record(db, rows, now())
-            await note_new_rows(db, self.table, CHANGES, [values[self.table.key] for values in rows])
+    async def note(self, db: Connection, rows: Sequence[Values]) -> dict[str, Received]:
+        """Keep what new rows tell, and tell those who watch the table of them, in the transaction that inserts them.
 
-    async def recount(self, db: Connection, rows: Sequence[Values]) -> None:
-        """Keep once more what rows tell that were stored before."""
-        if self._ledger:
-            await self._ledger.record(db, rows, now())
+        What has arrived, as of this transaction, of each device that counts them.
+        """
+        if not self._ledger or not rows:
+            return {}
+        await note_new_rows(db, self.table, CHANGES, [values[self.table.key] for values in rows])
+        return await self._ledger.record(db, rows, now())
+
+    async def recount(self, db: Connection, rows: Sequence[Values]) -> dict[str, Received]:
+        """Keep once more what rows tell that were stored before, and answer the same as for new ones."""
+        return await self._ledger.record(db, rows, now()) if self._ledger else {}
 
     async def update(self, db: Connection, key: object, values: Values) -> str | None:
         """Set columns of the row with this key; its JSON text, or None when there is no such row."""
@@ -140,7 +145,10 @@ class Writer:
         rows = [row._replace(values=self.owned(row.values)) for row in rows] if self.reach.is_owned else rows
         keys: list[object] = []
         new: list[Values] = []
-        for group in _alike(rows, by_names=on_conflict is OnConflict.MERGE):
+        by_names = on_conflict is OnConflict.MERGE
+        # One statement writes rows with the same columns; where it merges, also with the same that were named.
+        for _, alike in groupby(rows, lambda row: (tuple(row.values), by_names and frozenset(row.named))):
+            group = list(alike)
             columns = (*group[0].values, *stamps)
             kept = tuple(name for name in columns if name not in group[0].named and name not in self._stamps_of_update)
             values = [(*row.values.values(), *stamps.values()) for row in group]
@@ -173,10 +181,11 @@ class Writer:
         """
         stamps = self._stamps(self._stamps_of_insert)
         outcomes: list[object] = []
-        for group in _alike([Checked(values, ()) for values in rows], by_names=False):
-            columns = (*group[0].values, *stamps)
-            values = [(*row.values.values(), *stamps.values()) for row in group]
-            outcomes += await write_rows_apart(db, builder.insert_rows(self.reach, columns, values, OnConflict.IGNORE))
+        for names, group in groupby(rows, tuple):
+            added = tuple(stamps.values())
+            values = [(*row.values(), *added) for row in group]
+            statement = builder.insert_rows(self.reach, (*names, *stamps), values, OnConflict.IGNORE)
+            outcomes += await write_rows_apart(db, statement)
         return outcomes
 
     async def find_erased(self, db: Connection, rows: Iterable[Values]) -> set[str]:
@@ -277,18 +286,3 @@ def key_of(table: TableInfo, row: str) -> object:
 def _at(row: int, error: ApiError) -> ApiError:
     error.row = row
     return error
-
-
-def _alike(rows: list[Checked], *, by_names: bool) -> Iterable[list[Checked]]:
-    """Yield runs of rows that one statement can write: with the same columns, and with the same that were named."""
-    run: list[Checked] = []
-    shape: object = None
-    for row in rows:
-        own = (row.values.keys(), frozenset(row.named) if by_names else None)
-        if run and own != shape:
-            yield run
-            run = []
-        shape = own
-        run.append(row)
-    if run:
-        yield run

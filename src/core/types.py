@@ -9,26 +9,28 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from src.core import values
 from src.core.tables import Kind
 
-Text = Annotated[str, Kind.TEXT, AfterValidator(values.check_text), Field(json_schema_extra={"pattern": values.NO_NUL})]
+# Constraints rather than functions, where there is one: Pydantic checks them without calling Python.
+Text = Annotated[str, Kind.TEXT, StringConstraints(pattern=values.NO_NUL)]
 """Text without NUL."""
 
 Key = Annotated[
     str,
     Kind.TEXT,
+    StringConstraints(min_length=1),
     AfterValidator(values.check_key),
-    Field(min_length=1, json_schema_extra={"pattern": values.KEY}),
+    Field(json_schema_extra={"pattern": values.KEY}),
 ]
 """Text that a client chooses as a row's address."""
 
 Uuid = Annotated[
     str,
     Kind.UUID,
-    BeforeValidator(values.parse_uuid),
+    StringConstraints(pattern=values.UUID_TEXT, to_lower=True),
     WithJsonSchema({"type": "string", "format": "uuid", "pattern": values.UUID_TEXT}),
 ]
 Timestamp = Annotated[
@@ -52,7 +54,7 @@ Date = Annotated[
 Integer = Annotated[
     int,
     Kind.INTEGER,
-    BeforeValidator(values.parse_integer),
+    Field(strict=True, ge=values.MIN_INTEGER, le=values.MAX_INTEGER),
     WithJsonSchema(
         {"type": "integer", "format": "int64", "minimum": values.MIN_INTEGER, "maximum": values.MAX_INTEGER}
     ),

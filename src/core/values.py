@@ -33,6 +33,9 @@ LOCAL_TIMESTAMP = rf"^{_ANY_DATE}[Tt]{_TIME}$"
 DATE = rf"^{_ANY_DATE}$"
 UUID_TEXT = r"^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}$"
 
+NUL_REFUSED = "text has no NUL character"
+UUID_REFUSED = "takes a UUID such as 01994d5e-6f1c-7c3a-9d5b-3f2a1b0c4d5e"
+
 
 def _matcher(pattern: str) -> Callable[[str], re.Match[str] | None]:
     """Match a pattern of JSON Schema to the very end: Python's `$` would let a line feed follow."""
@@ -61,7 +64,7 @@ def now() -> datetime:
 def check_text(value: str) -> str:
     """Refuse text that a database cannot hold: PostgreSQL has no NUL in text."""
     if "\x00" in value:
-        raise ValueError("text has no NUL character")
+        raise ValueError(NUL_REFUSED)
     return value
 
 
@@ -75,7 +78,7 @@ def check_key(value: str) -> str:
 def parse_uuid(value: object) -> str:
     """Read a UUID in its usual form, 8-4-4-4-12 hexadecimal digits, into lower case."""
     if not isinstance(value, str) or not _match_uuid(value):
-        raise ValueError("takes a UUID such as 01994d5e-6f1c-7c3a-9d5b-3f2a1b0c4d5e")
+        raise ValueError(UUID_REFUSED)
     return value.lower()
 
 

@@ -63,7 +63,7 @@ class Outcome(NamedTuple):
     @property
     def accepted(self) -> int:
         """How many rows are stored."""
-        return sum(verdict.result in (Result.OK, Result.DUPLICATE) for verdict in self.verdicts.values())
+        return sum(verdict is OK or verdict is DUPLICATE for verdict in self.verdicts.values())
 
 
 class _Candidate(NamedTuple):
@@ -102,6 +102,7 @@ async def deliver(
             await asyncio.sleep(0)
         sorting.take(index, event)
     verdicts, candidates = sorting.verdicts, sorting.candidates
+    receipts: dict[str, Received] = {}
     while candidates:
         try:
             stored = await request.transact(
@@ -115,25 +116,24 @@ async def deliver(
             verdicts |= dict.fromkeys(gone, Verdict(Result.DROP, ERASED))
         else:
             verdicts |= {each.label: _verdict(writer, each, stored) for each in candidates}
+            # What a rehearsal has counted is undone.
+            receipts = {} if is_rehearsal else stored.receipts
             break
     for label, first in sorting.repeated.items():
         verdicts[label] = DUPLICATE if verdicts[first] is OK else verdicts[first]
-    receipts = await find_receipts(request.db, writer.reach.person, sorting.devices) if sorting.devices else {}
-    if uncovered := [each.values for each in candidates if _is_uncovered(delivery, each, verdicts, receipts)]:
+    if others := sorting.devices - receipts.keys():
+        receipts |= await find_receipts(request.db, writer.reach.person, others)
+    again = (each.values for each in candidates if verdicts[each.label] is DUPLICATE)
+    if uncovered := [values for values in again if _is_uncovered(delivery, values, receipts)]:
         # They were stored when their device had too many gaps for an account of them.
-        await request.transact(lambda db: writer.recount(db, uncovered), is_rehearsal=is_rehearsal)
-        receipts = await find_receipts(request.db, writer.reach.person, sorting.devices)
+        receipts |= await request.transact(lambda db: writer.recount(db, uncovered), is_rehearsal=is_rehearsal)
     return Outcome({label: verdicts[label] for label in sorting.labels}, receipts)
 
 
-def _is_uncovered(
-    delivery: Delivery, candidate: _Candidate, verdicts: Mapping[str, Verdict], receipts: Mapping[str, Received]
-) -> bool:
-    """Whether a row that was stored before has a number past all that its device's receipt knows of."""
-    device, seq = candidate.values.get(delivery.device), candidate.values.get(delivery.seq)
-    if verdicts[candidate.label] is not DUPLICATE or not isinstance(device, str) or not isinstance(seq, int):
-        return False
-    return device in receipts and seq > receipts[device].through
+def _is_uncovered(delivery: Delivery, values: Values, receipts: Mapping[str, Received]) -> bool:
+    """Whether a row has a number past all that its device's receipt knows of."""
+    device, seq = values.get(delivery.device), values.get(delivery.seq)
+    return isinstance(device, str) and isinstance(seq, int) and device in receipts and seq > receipts[device].through
 
 
 class _Sorting:
@@ -141,8 +141,14 @@ class _Sorting:
 
     def __init__(self, writer: Writer, delivery: Delivery, sent_at: datetime | None) -> None:
         self._writer = writer
+        self._models = writer.models
+        self._table = writer.table
+        self._person = writer.reach.person if writer.reach.is_owned else None
         self._delivery = delivery
         self._sent_at = sent_at
+        # Each try is sent at another time, and may write the same instant with another offset.
+        self._ignored = frozenset({delivery.sent_at})
+        self._ignored_if_unsaid = frozenset({delivery.sent_at, delivery.utc_offset})
         self._by_key: dict[str, _Candidate] = {}
         self._taken: set[str] = set()
         self.labels: list[str] = []
@@ -168,30 +174,30 @@ class _Sorting:
         if first is candidate:
             self.candidates.append(candidate)
             self._note_device(candidate.values)
-        elif is_same_values(self._writer.table, first.values, candidate.values, candidate.ignored):
+        elif is_same_values(self._table, first.values, candidate.values, candidate.ignored):
             self.repeated[label] = first.label
         else:
-            self.verdicts[label] = Verdict(Result.DROP, f"{self._writer.table.key} {TWICE}")
+            self.verdicts[label] = Verdict(Result.DROP, f"{self._table.key} {TWICE}")
 
     def _label(self, index: int, event: GivenEvent) -> str:
-        key = event.value.get(self._writer.table.key) if _is_object(event) else None  # type: ignore[union-attr]
+        key = event.value.get(self._table.key) if _is_object(event) else None  # type: ignore[union-attr]
         # An id that could be an index, or that stands there twice, would be misread.
-        if not isinstance(key, str) or not key or key.isdecimal() or key in self._taken or not _is_label(key):
+        if not isinstance(key, str) or key in self._taken or not _is_label(key):
             return str(index)
         self._taken.add(key)
         return key
 
     def _candidate(self, label: str, given: Given) -> _Candidate:
-        models, names = self._writer.models, self._delivery
-        checked = check_row(models, models.create, given)
-        values = self._writer.owned(checked.values)
-        if self._writer.reach.is_owned and values[self._writer.table.owner] != self._writer.reach.person:
-            raise InvalidRequest(f"{self._writer.table.owner} {NOT_YOURS}")
+        names = self._delivery
+        values, named, _ = check_row(self._models, self._models.create, given)
+        if self._person is not None:
+            values = self._writer.owned(values)
+            if values[self._table.owner] != self._person:
+                raise InvalidRequest(f"{self._table.owner} {NOT_YOURS}")
         if self._sent_at and values.get(names.sent_at) is None:
             values[names.sent_at] = self._sent_at
-        # Each try is sent at another time, and may write the same instant with another offset.
-        ignored = {names.sent_at} if names.utc_offset in checked.named else {names.sent_at, names.utc_offset}
-        return _Candidate(label, str(values[self._writer.table.key]), values, frozenset(ignored))
+        ignored = self._ignored if names.utc_offset in named else self._ignored_if_unsaid
+        return _Candidate(label, str(values[self._table.key]), values, ignored)
 
     def _note_device(self, values: Values) -> None:
         device = values.get(self._delivery.device)
@@ -200,7 +206,7 @@ class _Sorting:
 
 
 def _is_label(key: str) -> bool:
-    return len(key) <= MAX_LABEL_LENGTH and key.isprintable()
+    return 0 < len(key) <= MAX_LABEL_LENGTH and key.isprintable() and not key.isdecimal()
 
 
 def _is_object(event: GivenEvent) -> bool:
@@ -214,6 +220,8 @@ class _Stored(NamedTuple):
     """The keys of those that are new, or were refused."""
     rows: Mapping[str, str]
     """The rows that the others found, by their keys; without those out of reach."""
+    receipts: dict[str, Received]
+    """What has arrived of the devices that count those that are new."""
 
 
 async def _store(db: Connection, writer: Writer, candidates: Sequence[_Candidate]) -> _Stored:
@@ -224,13 +232,13 @@ async def _store(db: Connection, writer: Writer, candidates: Sequence[_Candidate
     new = {each.key for each, key in zip(in_order, written, strict=True) if key is not None} - set(refused)
     if erased := await writer.find_erased(db, [each.values for each in candidates]):
         raise _ErasedMeanwhile(erased)
-    await writer.note(db, [each.values for each in candidates if each.key in new])
+    receipts = await writer.note(db, [each.values for each in candidates if each.key in new])
     others = [each.key for each in candidates if each.key not in new and each.key not in refused]
     rows: dict[str, str] = {}
     if others:
         found = await fetch_rows(db, builder.select_rows(writer.reach, (builder.has_one_of(writer.table, others),)))
         rows = {str(key): row for row, key in found}
-    return _Stored({**refused, **dict.fromkeys(new)}, rows)
+    return _Stored({**refused, **dict.fromkeys(new)}, rows, receipts)
 
 
 def _verdict(writer: Writer, candidate: _Candidate, stored: _Stored) -> Verdict:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
 import msgspec
@@ -16,7 +16,7 @@ from src.db.queries.query import Filter, Target
 from src.db.queries.writes import OnConflict
 from src.models import receipts, session_clocks
 
-Values = Mapping[str, object]
+Values = Mapping[str, Any]
 
 RECEIPTS, CLOCKS = receipts.TABLE.info, session_clocks.TABLE.info
 ALL_RECEIPTS, ALL_CLOCKS = Reach.whole(RECEIPTS), Reach.whole(CLOCKS)
@@ -58,48 +58,61 @@ class Ledger:
 
     def __init__(self, delivery: Delivery, owner: str, deliverer: str | None) -> None:
         self._delivery = delivery
-        self._names = (delivery.device, delivery.seq, delivery.session, delivery.sent_at)
         self._owner = owner
         self._deliverer = deliverer
 
     def concerns(self, values: Values) -> bool:
         """Whether there is something in a row to keep."""
-        names = self._delivery
-        is_numbered = values.get(names.device) is not None and values.get(names.seq) is not None
-        return is_numbered or (values.get(names.session) is not None and values.get(names.sent_at) is not None)
+        return bool(self._numbers((values,)) or self._last_sent((values,)))
 
-    async def record(self, db: Connection, rows: Sequence[Values], received_at: datetime) -> None:
-        """Keep what new rows tell, in the transaction that inserts them."""
-        numbers: dict[Counter, list[int]] = {}
-        sent: dict[tuple[str, str | None], datetime] = {}
-        device_name, seq_name, session_name, sent_name = self._names
+    async def record(self, db: Connection, rows: Sequence[Values], received_at: datetime) -> dict[str, Received]:
+        """Keep what new rows tell, in the transaction that inserts them; what has arrived of their devices by then."""
+        numbers = {Counter(self._deliverer, device): those for device, those in self._numbers(rows).items()}
+        # In one order, two deliveries from the same devices do not wait for each other.
+        receipts = {
+            counter.device: await _count(db, counter, numbers[counter], received_at)
+            for counter in sorted(numbers, key=lambda each: each.receipt_id)
+        }
+        for (session, person), last in sorted(self._last_sent(rows).items(), key=lambda each: each[0][0]):
+            await _note_offset(db, session, (received_at - last) // MILLISECOND, person, received_at)
+        return receipts
+
+    def _numbers(self, rows: Iterable[Values]) -> dict[str, list[int]]:
+        """The numbers of rows, by the devices that count them."""
+        device_name, seq_name = self._delivery.device, self._delivery.seq
+        numbers: dict[str, list[int]] = {}
         for values in rows:
             device, seq = values.get(device_name), values.get(seq_name)
-            if isinstance(device, str) and isinstance(seq, int):
-                numbers.setdefault(Counter(self._deliverer, device), []).append(seq)
+            if device is not None and seq is not None:
+                numbers.setdefault(device, []).append(seq)
+        return numbers
+
+    def _last_sent(self, rows: Iterable[Values]) -> dict[tuple[str, str | None], datetime]:
+        """When rows were sent last, by their sessions and whose they are."""
+        session_name, sent_name = self._delivery.session, self._delivery.sent_at
+        last: dict[tuple[str, str | None], datetime] = {}
+        for values in rows:
             session, sent_at = values.get(session_name), values.get(sent_name)
-            if isinstance(session, str) and isinstance(sent_at, datetime):
-                whose = (session, self._person(values))
-                sent[whose] = max(sent_at, sent.get(whose, sent_at))
-        if numbers:
-            await _count(db, {counter.receipt_id: (counter, those) for counter, those in numbers.items()}, received_at)
-        for (session, person), last in sorted(sent.items(), key=lambda each: each[0][0]):
-            await _note_offset(db, session, (received_at - last) // MILLISECOND, person, received_at)
-
-    def _person(self, values: Values) -> str | None:
-        person = values.get(self._owner) if self._owner else None
-        return person if isinstance(person, str) else None
+            if session is not None and sent_at is not None:
+                whose = (session, values.get(self._owner))
+                if whose not in last or sent_at > last[whose]:
+                    last[whose] = sent_at
+        return last
 
 
-async def _count(db: Connection, numbers: Mapping[str, tuple[Counter, list[int]]], received_at: datetime) -> None:
-    """Enter numbers into accounts, by the ids of these."""
-    accounts = await _lock(db, {receipt_id: counter for receipt_id, (counter, _) in numbers.items()}, received_at)
-    for receipt_id in sorted(numbers):
-        before = accounts[receipt_id]
-        after = before.with_numbers(numbers[receipt_id][1])
-        if after != before:
-            changes = {**_columns_of(after), "updated_at": received_at}
-            await write_row(db, builder.update_row(ALL_RECEIPTS, receipt_id, changes))
+async def _count(db: Connection, counter: Counter, numbers: list[int], received_at: datetime) -> Received:
+    """Enter numbers into an account, which nobody else changes until the transaction ends."""
+    new = _new_receipt(counter, received_at)
+    text = await write_row(db, builder.insert_or_lock_row(ALL_RECEIPTS, new))
+    assert text is not None, "a receipt that was just put is there"
+    before = _decode(text).received()
+    after = before.with_numbers(numbers)
+    if after != before:
+        changes = {**_columns_of(after), "updated_at": received_at}
+        await change_rows(
+            db, builder.update_rows(ALL_RECEIPTS, changes, (builder.has_key(RECEIPTS, new["receipt_id"]),))
+        )
+    return after
 
 
 async def find_receipts(db: Connection, person: str | None, devices: Iterable[str]) -> dict[str, Received]:
@@ -110,30 +123,9 @@ async def find_receipts(db: Connection, person: str | None, devices: Iterable[st
     return {receipt.device_id: receipt.received() for receipt in receipts}
 
 
-async def _lock(db: Connection, counters: Mapping[str, Counter], instant: datetime) -> dict[str, Received]:
-    """The accounts of counters by their ids, which nobody else changes until the transaction ends."""
-    accounts = await _select_locked(db, counters)
-    new = sorted(set(counters) - set(accounts))
-    if new:
-        stamps = {"created_at": instant, "updated_at": instant}
-        rows = [_new_receipt(receipt_id, counters[receipt_id]) | stamps for receipt_id in new]
-        columns = tuple(rows[0])
-        values = [tuple(row.values()) for row in rows]
-        await write_rows(db, builder.insert_rows(ALL_RECEIPTS, columns, values, OnConflict.IGNORE))
-        # Of two who insert the same one, the second has waited for the first and reads what that has written.
-        accounts |= await _select_locked(db, new)
-    return accounts
-
-
-async def _select_locked(db: Connection, receipt_ids: Iterable[str]) -> dict[str, Received]:
-    condition = builder.has_one_of(RECEIPTS, receipt_ids)
-    rows = await fetch_rows(db, builder.select_rows(ALL_RECEIPTS, (condition,), is_locked=True))
-    return {str(key): _decode(text).received() for text, key in rows}
-
-
-def _new_receipt(receipt_id: str, counter: Counter) -> dict[str, object]:
-    whose = {"receipt_id": receipt_id, "device_id": counter.device, "user_id": counter.person}
-    return whose | _columns_of(Received())
+def _new_receipt(counter: Counter, instant: datetime) -> dict[str, object]:
+    whose = {"receipt_id": counter.receipt_id, "device_id": counter.device, "user_id": counter.person}
+    return {**whose, **_columns_of(Received()), "created_at": instant, "updated_at": instant}
 
 
 def _columns_of(received: Received) -> dict[str, object]:

@@ -147,6 +147,19 @@ def insert_row(
     return Statement(shape, (*values.values(), *more))
 
 
+def insert_or_lock_row(reach: Reach, values: Mapping[str, object]) -> Statement:
+    """Insert one row, or lock the one that has its key until the transaction ends; returns that one's row JSON.
+
+    Raises:
+        Forbidden: it would be a row of somebody else.
+    """
+    _refuse_other_owner(reach, values.get(reach.table.owner))
+    columns, owner = tuple(values), reach.table.owner if reach.is_owned else ""
+    # A merge that keeps all columns.
+    shape = InsertShape(reach.table, columns, OnConflict.MERGE, kept=columns, owner=owner)
+    return Statement(shape, (*values.values(), reach.person) if owner else (*values.values(),))
+
+
 def insert_rows(
     reach: Reach,
     columns: tuple[str, ...],
