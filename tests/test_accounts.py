@@ -80,3 +80,31 @@ def test_people_with_odd_names_come_first_and_reach_only_their_own(callers: Call
 
 def test_person_whose_name_no_database_can_hold_is_nobody(callers: Callers) -> None:
     assert callers.person("a\x00b").get("/algos").status_code == 401
+
+
+@pytest.mark.parametrize("account", [{"disabled": True}, {"tokens_valid_after": "2020-01-01T00:00:00Z"}, {"role": "x"}])
+def test_nobody_but_an_admin_deletes_what_was_decided_about_an_account(
+    callers: Callers, account: dict[str, Any]
+) -> None:
+    """A new row would let in whom the old one kept out."""
+    callers.admin.post("/users", json={"user_id": "out"} | account).raise_for_status()
+    callers.admin.post("/users", json={"user_id": "plain", "disabled": False}).raise_for_status()
+    service = callers.service("users:write")
+    ways: list[tuple[str, str, dict[str, Any]]] = [
+        ("DELETE", "/users/out", {}),
+        ("DELETE", "/users/out", {"headers": {"If-Match": "*"}}),
+        ("DELETE", "/users/out", {"headers": {"Prefer": "tx=rollback"}}),
+        ("DELETE", "/users?user_id_in=plain,out", {}),
+        _batch("DELETE", "/users/out", None),
+        _batch("DELETE", "/users?user_id_in=plain,out", None),
+    ]
+    for method, path, more in ways:
+        answer = service.request(method, path, **more)
+        assert answer.status_code == 403, (path, answer.text)
+        assert "only an admin" in answer.json()["detail"]
+    assert [row["user_id"] for row in callers.admin.get("/users?user_id_in=plain,out").json()] == ["out", "plain"]
+    assert service.delete("/users/plain").status_code == 204
+    assert service.delete("/users/nobody").status_code == 404
+    # Of others, people learn nothing.
+    assert callers.person("eve").delete("/users/out").status_code == 404
+    assert callers.admin.delete("/users/out").status_code == 204

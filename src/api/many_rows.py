@@ -6,6 +6,7 @@ import msgspec
 
 from src.api.bodies import Values, read_rows
 from src.api.conditions import refuse_conditions
+from src.api.deletion import Deletion
 from src.api.given_rows import MAX_ROWS
 from src.api.http import PATCH_TYPES, Answer, Request, shortened
 from src.api.merge_patch import Patch
@@ -89,11 +90,11 @@ class ManyRowsHandlers:
         When more rows pass than `Prefer: max-affected=N` allows, 1000 without it, nothing happens.
         """
         refuse_conditions(request)
-        writer = self._writer(request)
+        deletion = Deletion(request.access(self._name, Action.CHANGE))
         prefers = read_preferences(request.header(b"prefer"))
-        filters = parse_conditions(writer.table, split_query(request.query_string))
-        found = await _find(request.db, writer.reach, filters, _most_affected(prefers))
-        return await self._answer(request, prefers, lambda db: _delete(db, writer, found))
+        filters = parse_conditions(deletion.table, split_query(request.query_string))
+        found = await _find(request.db, deletion.reach, filters, _most_affected(prefers))
+        return await self._answer(request, prefers, lambda db: _delete(db, deletion, found))
 
     def _writer(self, request: Request) -> Writer:
         return Writer(
@@ -147,11 +148,12 @@ async def _merge_each(db: Connection, writer: Writer, found: Found, patch: Patch
     return len(rows)
 
 
-async def _delete(db: Connection, writer: Writer, found: Found) -> int:
+async def _delete(db: Connection, deletion: Deletion, found: Found) -> int:
+    await deletion.refuse_hidden(db, found.keys)
     try:
-        return await change_rows(db, builder.delete_rows(writer.reach, found.conditions))
+        return await change_rows(db, builder.delete_rows(deletion.reach, found.conditions))
     except ReferenceBroken as error:
-        raise await writer.explain_delete(db, found.keys) from error
+        raise await deletion.explain(db, found.keys) from error
 
 
 def _most_affected(prefers: Preferences) -> int:

@@ -6,6 +6,7 @@ import msgspec
 
 from src.api.bodies import Values, check_row, read_row
 from src.api.conditions import Conditions, read_conditions, refuse_conditions, tag_header
+from src.api.deletion import Deletion
 from src.api.erasure import check_erasure, erase, row_not_found, wait_for_writers
 from src.api.given_rows import given_row
 from src.api.http import JSON_TYPE, PATCH_TYPES, ROWS_TYPES, Answer, Request, is_array
@@ -149,21 +150,24 @@ class RowHandlers:
         """
         cascades = _read_cascade(request)
         prefers, conditions = read_preferences(request.header(b"prefer")), read_conditions(request)
-        writer = self._writer(request, Action.CHANGE)
-        table, key = writer.table, _key(writer.table, request)
+        deletion = Deletion(request.access(self._name, Action.CHANGE))
+        table, reach, key = deletion.table, deletion.reach, _key(deletion.table, request)
         if cascades:
-            return await self._erase_rows(request, writer.reach, prefers, conditions, key)
+            return await self._erase_rows(request, reach, prefers, conditions, key)
+        is_looked_at = conditions is not None or bool(deletion.hidden)
 
         async def delete(db: Connection) -> str:
-            if conditions:
-                row = _existing(await fetch_row(db, builder.lock_row(writer.reach, key)), table, request)
-                conditions.check(row)
+            if is_looked_at:
+                row = _existing(await fetch_row(db, builder.lock_row(reach, key)), table, request)
+                await deletion.refuse_hidden(db, [key])
+                if conditions:
+                    conditions.check(row)
             try:
-                return _existing(await write_row(db, builder.delete_row(writer.reach, key)), table, request)
+                return _existing(await write_row(db, builder.delete_row(reach, key)), table, request)
             except ReferenceBroken as error:
-                raise await writer.explain_delete(db, [key]) from error
+                raise await deletion.explain(db, [key]) from error
 
-        row = await _run(request, prefers, delete, is_one_statement=not conditions)
+        row = await _run(request, prefers, delete, is_one_statement=not is_looked_at)
         if prefers.returned == REPRESENTATION:
             return Answer(200, row.encode(), prefers.applied("return", "tx"))
         return Answer(204, headers=prefers.applied("return", "tx"))

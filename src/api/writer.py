@@ -19,7 +19,6 @@ from src.db.connection import Connection
 from src.db.feeds import new_change, note_new_rows
 from src.db.queries import builder
 from src.db.queries.executor import (
-    count_referring_rows,
     fetch_row,
     find_missing_references,
     transact,
@@ -49,7 +48,6 @@ class Writer:
         self._ledger = Ledger(delivery, access.table.owner, access.reach.person) if delivery else None
         self.reach = access.reach
         self.table = access.table
-        self._access = access
         stamps = access.models.server_columns if auto_timestamps else ()
         self._stamps_of_insert = tuple(name for name in (CREATED_AT, UPDATED_AT) if name in stamps)
         self._stamps_of_update = tuple(name for name in (UPDATED_AT,) if name in stamps)
@@ -259,12 +257,6 @@ class Writer:
         named = ", ".join(missing) or "the row"
         problems = tuple(Problem("body", f"/{name}", "refers to a row that does not exist") for name in missing)
         return RowConflict(f"{named} refers to a row that does not exist; create that one first", problems)
-
-    async def explain_delete(self, db: Connection, keys: Iterable[object]) -> RowConflict:
-        """Who refers to rows that were to be deleted, as far as the caller may know."""
-        counts = await count_referring_rows(db, self._access.related(), self.table, list(keys))
-        named = ", ".join(f"{count} of {name}" for name, count in counts.items()) or "rows of another table"
-        return RowConflict(f"rows refer to this one: {named}; delete them first")
 
     def _stamps(self, names: tuple[str, ...]) -> Values:
         if not names:
