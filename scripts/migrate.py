@@ -7,7 +7,8 @@ from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
 
 from src.core.config import load_settings
-from src.db.migration import head_revision, upgrade
+from src.db.migration import upgrade
+from src.db.revisions import head_revision
 
 
 def main() -> int:

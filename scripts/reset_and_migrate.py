@@ -8,7 +8,8 @@ import sys
 
 from src.core.config import Settings, load_settings
 from src.core.errors import DatabaseAway
-from src.db.migration import drop_tables, head_revision, our_tables, upgrade
+from src.db.migration import drop_tables, our_tables, upgrade
+from src.db.revisions import head_revision
 
 
 def main(arguments: list[str] | None = None) -> int:

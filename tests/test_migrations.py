@@ -17,7 +17,7 @@ from alembic import command
 from sqlalchemy.engine import make_url
 
 from scripts import reset_and_migrate
-from src.db import migration
+from src.db import migration, revisions
 from src.db.introspection import current_revision
 from tests.databases import is_sqlite, run_sql
 from tests.postgres import PostgresServer
@@ -44,7 +44,8 @@ import sys
 from alembic import command, config
 from sqlalchemy.dialects.postgresql import asyncpg
 from sqlalchemy.engine import make_url
-from src.db.migration import head_revision, upgrade
+from src.db.migration import upgrade
+from src.db.revisions import head_revision
 head_revision()
 print("ready", flush=True)
 sys.stdin.readline()
@@ -78,23 +79,23 @@ def run_command(url: str, *arguments: str, stdin: str = "", **environment: str) 
 
 def test_upgrade_downgrade_upgrade_returns_to_the_same_schema(migrated_url: str) -> None:
     before = schema_of(migrated_url)
-    command.downgrade(migration.alembic_config(make_url(migrated_url)), "base")
+    command.downgrade(revisions.alembic_config(make_url(migrated_url)), "base")
     assert tables_of(migrated_url) == {"alembic_version"}
     migration.upgrade(make_url(migrated_url))
     assert schema_of(migrated_url) == before
 
 
 def test_the_schema_is_what_schema_py_declares(migrated_url: str) -> None:
-    command.check(migration.alembic_config(make_url(migrated_url)))
+    command.check(revisions.alembic_config(make_url(migrated_url)))
 
 
 def test_a_table_of_somebody_else_is_left_alone_by_autogenerate(migrated_url: str) -> None:
     run_sql(migrated_url, "CREATE TABLE theirs (id INTEGER PRIMARY KEY, note TEXT)")
-    command.check(migration.alembic_config(make_url(migrated_url)))
+    command.check(revisions.alembic_config(make_url(migrated_url)))
 
 
 def test_a_migrated_database_is_at_the_newest_revision(migrated_url: str) -> None:
-    assert asyncio.run(current_revision(make_url(migrated_url))) == migration.head_revision()
+    assert asyncio.run(current_revision(make_url(migrated_url))) == revisions.head_revision()
 
 
 def test_an_empty_database_is_at_no_revision(database_url: str) -> None:
@@ -120,7 +121,7 @@ def test_the_directory_of_a_sqlite_file_is_made(tmp_path: Path) -> None:
 @pytest.mark.parametrize("url", ["sqlite:///unused.db", "postgresql://nobody@nowhere/none"])
 def test_statements_can_be_written_out_instead_of_run(url: str) -> None:
     with redirect_stdout(io.StringIO()) as output:
-        config = migration.alembic_config(make_url(url))
+        config = revisions.alembic_config(make_url(url))
         config.output_buffer = output
         command.upgrade(config, "head", sql=True)
     assert "CREATE TABLE users" in output.getvalue()
@@ -149,7 +150,7 @@ def test_processes_that_migrate_at_once_all_succeed(database_url: str) -> None:
     for process in processes:
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors
-    assert asyncio.run(current_revision(make_url(database_url))) == migration.head_revision()
+    assert asyncio.run(current_revision(make_url(database_url))) == revisions.head_revision()
 
 
 def test_a_migration_behind_a_long_reader_stalls_nobody_and_succeeds(
@@ -165,7 +166,7 @@ def test_a_migration_behind_a_long_reader_stalls_nobody_and_succeeds(
 
 async def _read_while_migrating(url: str, reader_s: float) -> list[float]:
     """Downgrade while a transaction that read `users` stays open; return how long short readers waited meanwhile."""
-    config = migration.alembic_config(make_url(url))
+    config = revisions.alembic_config(make_url(url))
     migrating = threading.Thread(target=command.downgrade, args=(config, "base"))
     long_reader, short_reader = await asyncpg.connect(url), await asyncpg.connect(url)
     waits_s = []
@@ -226,7 +227,7 @@ def test_a_change_that_leaves_rows_referring_to_nothing_is_undone(session_of_ada
 def test_migrate_says_where_the_database_stands(database_url: str) -> None:
     done = run_command(database_url, "scripts.migrate")
     assert done.returncode == 0, done.stderr
-    assert f"at revision {migration.head_revision()}" in done.stdout
+    assert f"at revision {revisions.head_revision()}" in done.stdout
 
 
 def test_migrate_says_when_there_is_no_database() -> None:
@@ -265,4 +266,4 @@ class TestReset:
         assert reset_and_migrate.main(arguments) == 0
         assert run_sql(migrated_url, "SELECT user_id FROM users") == []
         assert "theirs" in tables_of(migrated_url)
-        assert asyncio.run(current_revision(make_url(migrated_url))) == migration.head_revision()
+        assert asyncio.run(current_revision(make_url(migrated_url))) == revisions.head_revision()

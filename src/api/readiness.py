@@ -9,7 +9,7 @@ from sqlalchemy.engine import URL
 from src.core.errors import ApiError
 from src.core.tables import TableInfo
 from src.db.introspection import current_revision, differences, read_tables
-from src.db.migration import head_revision
+from src.db.revisions import head_revision
 
 # Probes come from several places every few seconds; reading the catalog for each would be load for nothing.
 FRESH_S = 2.0

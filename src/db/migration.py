@@ -11,9 +11,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import DBAPIError
@@ -22,10 +19,8 @@ from sqlalchemy.pool import NullPool
 
 from src.db.dialect import sqlite_engine
 from src.db.introspection import VERSION_TABLE, connect_postgresql, current_revision
+from src.db.revisions import alembic_config
 from src.db.schema import metadata
-
-if TYPE_CHECKING:
-    from alembic.config import Config
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +29,6 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
 GIVE_UP_AFTER_S = 600.0
 LOCKED = {"55P03", "40P01"}
 EXISTS_ALREADY = {"23505", "42P07"}
-ROOT = Path(__file__).parents[2]
 
 
 def migrate(url: URL, run: Callable[[Connection], None]) -> None:
@@ -79,25 +73,6 @@ def drop_tables(url: URL) -> None:
             connection.exec_driver_sql(f"DROP TABLE IF EXISTS {table}{cascade}")
 
     migrate(url, drop)
-
-
-@cache
-def head_revision() -> str | None:
-    """Name the newest revision of `migrations/`; None before the first one was written."""
-    from alembic.script import ScriptDirectory  # noqa: PLC0415 - half of Alembic, only for those who ask
-
-    return ScriptDirectory.from_config(alembic_config()).get_current_head()
-
-
-def alembic_config(url: URL | None = None) -> "Config":
-    """Make Alembic's configuration for the database at `url`, for those who do not come by its command line."""
-    from alembic.config import Config  # noqa: PLC0415 - the service never needs it
-
-    config = Config()
-    config.set_main_option("script_location", str(ROOT / "migrations").replace("%", "%%"))
-    if url is not None:
-        config.attributes["url"] = url
-    return config
 
 
 @contextmanager
