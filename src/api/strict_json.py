@@ -21,6 +21,9 @@ _encode = msgspec.json.Encoder().encode
 _LONG_INTEGER = b"0" * 309
 _DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
 MAX_DOUBLE = int(sys.float_info.max)
+_CONTAINERS = frozenset({dict, list})
+# Of longer bodies, it is not worth counting whether they have few brackets.
+LONG = 100_000
 
 
 class Json(NamedTuple):
@@ -49,8 +52,9 @@ def parse_json(body: bytes, levels: int = 1) -> Json:
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         reason = "the text is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
         raise InvalidRequest(f"the body is not JSON: {reason}", (Problem("body", "", reason),)) from None
-    # An object as text has fewer brackets than its depth only if some of them do not nest.
-    if body.count(b"{") + body.count(b"[") > MAX_JSON_DEPTH and _depth(value) > MAX_JSON_DEPTH + levels:
+    # A value has no more levels than its text has brackets.
+    has_many = len(body) > LONG or body.count(b"{") + body.count(b"[") > MAX_JSON_DEPTH
+    if has_many and _depth(value) > MAX_JSON_DEPTH + levels:
         raise _too_deep()
     if b"\\u0000" in body:
         _refuse_nul(value)
@@ -81,10 +85,16 @@ def _too_deep() -> InvalidRequest:
 
 def _depth(value: object) -> int:
     """The number of objects and arrays around the innermost value."""
-    depth, level = 0, [value]
-    while level := [item for item in level if item.__class__ is dict or item.__class__ is list]:
+    depth = 0
+    level: list[Any] = [value] if value.__class__ in _CONTAINERS else []
+    while level:
         depth += 1
-        level = [child for item in level for child in (item.values() if item.__class__ is dict else item)]
+        level = [
+            child
+            for item in level
+            for child in (item.values() if item.__class__ is dict else item)
+            if child.__class__ in _CONTAINERS
+        ]
     return depth
 
 
