@@ -21,7 +21,7 @@ from src.db.connection import Connection
 from src.db.queries import builder
 from src.db.queries.executor import fetch_rows
 
-CHECKED_AT_ONCE = 500
+CHECKED_AT_ONCE = 100
 # As much of a client's text as an answer may repeat.
 MAX_LABEL_LENGTH = 100
 NOT_YOURS = "must be your own: a row is delivered by its owner"
