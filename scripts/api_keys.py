@@ -28,7 +28,7 @@ from src.models import api_keys
 UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 MAX_NAME_LENGTH = 255
 KEYS = KeyTable(api_keys.TABLE.info)
-COLUMNS = ("id", "name", "scopes", "created", "expires", "last used", "state")
+COLUMNS = ("id", "name", "scopes", "created", "ends", "last used", "state")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -98,9 +98,11 @@ async def rotate(database: Database, options: argparse.Namespace) -> int:
 
 
 async def revoke(database: Database, options: argparse.Namespace) -> int:
-    """End a key. Services notice within CREDENTIALS_CACHE_S seconds."""
-    if not await KEYS.change(database, options.key_id, revoked_at=now()):
+    """End a key, which stays ended since when it was. Services notice within CREDENTIALS_CACHE_S seconds."""
+    old = await KEYS.find(database, options.key_id)
+    if old is None:
         return _not_there(options.key_id)
+    await KEYS.change(database, old.key_id, revoked_at=min(filter(None, (now(), old.revoked_at))))
     print(f"{options.key_id} is revoked.")
     return 0
 
@@ -116,7 +118,7 @@ def _show(new: NewKey) -> None:
 
 
 def _instants(key: StoredKey) -> tuple[datetime | None, ...]:
-    return key.created_at, key.expires_at, key.last_used_at
+    return key.created_at, min(filter(None, (key.expires_at, key.revoked_at)), default=None), key.last_used_at
 
 
 def _shown(instant: datetime | None) -> str:

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, redirect_stderr, redirect_stdout
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from io import StringIO
+from pathlib import Path
 from typing import NamedTuple
 
 import httpx
@@ -95,6 +96,11 @@ def test_key_lives_until_it_is_revoked(run: Run, client: httpx.Client, migrated_
     assert "revoked" in run("list").out
     assert run("rotate", key_id).code == 1
 
+    # It has ended when it was ended first.
+    ends = run_sql(migrated_url, "SELECT revoked_at FROM api_keys")
+    assert run("revoke", key_id).code == 0
+    assert run_sql(migrated_url, "SELECT revoked_at FROM api_keys") == ends
+
 
 def test_unknown_key_is_not_there_to_be_changed(run: Run) -> None:
     for verb in ("rotate", "revoke"):
@@ -132,7 +138,9 @@ def test_rotated_key_counts_for_its_grace(run: Run, client: httpx.Client, migrat
     rows = {key["id"]: key for key in json.loads(run("list", "--json").out)}
     assert rows[old[5:13]]["state"] == rows[new[5:13]]["state"] == "active"
     assert rows[new[5:13]]["scopes"] == "events:read"
-    assert rows[new[5:13]]["expires"] != "-"
+    for key, hours in ((old, 1), (new, 240)):
+        ends_at = datetime.fromisoformat(rows[key[5:13]]["ends"]).replace(tzinfo=UTC)
+        assert abs(ends_at - datetime.now(UTC) - timedelta(hours=hours)) < timedelta(minutes=5)
     # A second rotation does not prolong what the first one has ended.
     ends = run_sql(migrated_url, f"SELECT revoked_at FROM api_keys WHERE key_id = '{old[5:13]}'")
     assert run("rotate", old[5:13], "--grace", "30d").code == 0
@@ -260,6 +268,14 @@ def test_database_that_is_away_is_one_sentence(run: Run, monkeypatch: pytest.Mon
     assert ran.code == 1
     assert "canary-password" not in ran.err
     assert ran.err.startswith("postgresql://someone:***@127.0.0.1:1/nowhere: ")
+
+
+def test_file_that_cannot_be_opened_is_one_sentence(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}")
+    ran = run("list")
+    assert ran.code == 1
+    assert f"the file {tmp_path} cannot be opened" in ran.err
+    assert ran.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", ["", "x" * 256, "two\nlines", "\x1b[2J", "nul\x00"])

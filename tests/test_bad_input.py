@@ -380,3 +380,13 @@ def test_rejected_value_is_not_echoed_at_length(untouched: httpx.Client) -> None
     ):
         assert response.status_code in (400, 404)
         assert secret[:150] not in response.text
+
+
+@pytest.mark.parametrize("names", [30, 60_000])
+def test_row_with_many_unknown_members_is_refused_in_few_words(untouched: httpx.Client, names: int) -> None:
+    row = EVENT | {f"k{number}": 1 for number in range(names)}
+    for body in (row, [row]):
+        answer = untouched.post("/events", json=body)
+        assert answer.status_code == 400
+        assert answer.json()["detail"].endswith(f"(and {names - 1} more)")
+        assert len(answer.json()["errors"]) == 25

@@ -73,6 +73,7 @@ BAD: dict[str, Callable[[KeyServer], str]] = {
     "without its beginning": lambda keys: keys.sign(iat=None),
     "signed in in the future": lambda keys: keys.sign(auth_time=int(NOW) + 3000),
     "without a sign-in": lambda keys: keys.sign(auth_time=None),
+    "not yet valid": lambda keys: keys.sign(nbf=int(NOW) + 3000),
     "another project": lambda keys: keys.sign(aud="other"),
     "a list of projects": lambda keys: keys.sign(aud=[PROJECT]),
     "another issuer": lambda keys: keys.sign(iss="https://securetoken.google.com/other"),
@@ -382,6 +383,16 @@ def test_unsigned_tokens_count_in_development_on_this_machine_alone(
         if status == 404:
             # In that mode nothing that is signed counts.
             assert callers.person("eve").get("/users/eve").status_code == 401
+
+
+@pytest.mark.parametrize("changes", [{"environment": "production"}, {"host": "0.0.0.0"}, {"authentication": "off"}])
+def test_emulator_that_does_not_count_is_said_to(
+    shared_url: str, changes: dict[str, str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    for more, is_said in ((changes, True), ({}, False)):
+        with serving_callers(create_app, shared_url, **(AUTHENTICATED | EMULATOR | more)):
+            pass
+        assert ("FIREBASE_AUTH_EMULATOR_HOST counts for nothing" in capfd.readouterr().err) is is_said
 
 
 def test_too_many_failures_from_one_address_are_not_looked_at(shared_url: str) -> None:

@@ -75,7 +75,14 @@ def test_a_difference_of_a_column_is_named(migrated_url: str, column: str, sente
     assert "alembic upgrade head" in found
 
 
-@pytest.mark.parametrize("url", ["postgresql://ada:secret@127.0.0.1:1/none", "sqlite:///none/none.db"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ada:secret@127.0.0.1:1/none",
+        "postgresql://ada:secret@127.0.0.1:1/none?sslmode=nonsense",
+        "sqlite:///none/none.db",
+    ],
+)
 def test_a_database_that_is_away_is_said_to_be(url: str) -> None:
     for question in (read_tables, current_revision):
         with pytest.raises(DatabaseAway) as raised:

@@ -243,6 +243,24 @@ def test_bad_csv_is_refused_with_line_and_column(
     assert client.get("/events").json() == []
 
 
+@pytest.mark.parametrize(
+    ("table", "detail"),
+    [
+        (",".join(f"k{number}" for number in range(1900)), "line 1, column 1: 'k0' is no column"),
+        ("ts," * 1900 + "ts", "line 1, column 2: ts stands twice"),
+        ("ts," * 1_000_000 + "ts", "line 1: a line has at most 2000 cells"),
+        ("event_type,ts\n" + '"",' * 1_000_000, "line 2: a line has at most 2000 cells"),
+    ],
+)
+def test_csv_with_too_many_columns_is_refused_before_all_are_looked_at(
+    idle_client: httpx.Client, table: str, detail: str
+) -> None:
+    answer = idle_client.post("/events", content=table, headers=CSV)
+    assert answer.status_code == 400
+    assert answer.json()["detail"].startswith(detail)
+    assert len(answer.json()["errors"]) <= 100
+
+
 def test_csv_of_pythons_own_writer(client: httpx.Client) -> None:
     file = io.StringIO()
     writer = csv.DictWriter(file, ["user_id", "body_data"])

@@ -28,6 +28,13 @@ ROOT = Path(__file__).resolve().parents[1]
         ("DATABASE_URL", "sqlite:///:memory:", "names no file"),
         ("DATABASE_URL", "postgresql://db:port/x", "port"),
         ("CORS_ORIGINS", "*", "name each origin"),
+        ("CORS_ORIGINS", "study.example", "name each origin"),
+        ("CORS_ORIGINS", "https://study.example/", "'https://study.example/'"),
+        ("CORS_ORIGINS", "https://a.example,https://*.example", "'https://*.example'"),
+        ("CORS_ORIGINS", "https://Study.example", "name each origin"),
+        ("FIREBASE_KEYS_URL", "keys.example", "https://host/path"),
+        ("FIREBASE_KEYS_URL", "file:///etc/keys", "https://host/path"),
+        ("FIREBASE_PROJECT_ID", "My study", "match pattern"),
         ("FORWARDED_ALLOW_IPS", "*", "name the addresses or networks"),
         ("FORWARDED_ALLOW_IPS", "10.0.0.5,0.0.0.0/0", "name the addresses or networks"),
         ("FORWARDED_ALLOW_IPS", "10.0.0.5/8", "host bits set"),
@@ -46,6 +53,23 @@ def test_bad_setting_stops_the_start_with_one_sentence(
     assert name in sentence
     assert reason in sentence
     assert "\n" not in sentence
+
+
+@pytest.mark.parametrize(
+    "origins", ["https://study.example", "http://localhost:3000, capacitor://localhost", "https://[::1]:8443"]
+)
+def test_origins_are_taken_as_browsers_send_them(origins: str) -> None:
+    settings = Settings(_env_file=None, cors_origins=origins)
+    assert settings.allowed_origins == tuple(origins.split(", "))
+
+
+def test_file_that_is_no_text_stops_the_start_with_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_bytes("PORT=8111\n".encode("utf-16"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=r"\.env is no text in UTF-8"):
+        load_settings()
 
 
 def test_production_server_stops_without_a_traceback() -> None:
@@ -79,6 +103,11 @@ def test_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp_pat
     [
         ("postgresql://ada:s3cret%40x@db:5432/study", "postgresql://ada:***@db:5432/study"),
         ("postgresql://db/study", "postgresql://db/study"),
+        ("postgresql://ada@db/study?password=s3cret&a=b", "postgresql://ada@db/study?password=***&a=b"),
+        (
+            "postgresql://ada:s@db/x?sslmode=require&sslpassword=t",
+            "postgresql://ada:***@db/x?sslmode=require&sslpassword=***",
+        ),
         ("sqlite:///data/backend.db", "sqlite:///data/backend.db"),
     ],
 )

@@ -9,13 +9,15 @@ Cells = list[str | None]
 
 _match_cell = re.compile(r'(?:"([^"]*(?:""[^"]*)*)"|([^",\r\n]*))(,|\r\n|\n|\r|\Z)').match
 _BYTE_ORDER_MARK = "\ufeff"
+# No table of SQLite or PostgreSQL has more columns.
+MAX_CELLS = 2000
 
 
 def read_lines(text: str) -> Iterator[tuple[int, Cells]]:
     """Yield the cells of each line, beside the number of the line on which it begins, counted from 1.
 
     Raises:
-        InvalidRequest: a quote stands where none can be, or is never closed.
+        InvalidRequest: a quote stands where none can be, or is never closed; a line has too many cells.
     """
     place = len(_BYTE_ORDER_MARK) if text.startswith(_BYTE_ORDER_MARK) else 0
     line, begin = 1, 1
@@ -32,6 +34,9 @@ def read_lines(text: str) -> Iterator[tuple[int, Cells]]:
         cells.append(plain or None if quoted is None else quoted.replace('""', '"'))
         if quoted:
             line += len(re.findall(r"\r\n|\n|\r", quoted))
+        if len(cells) > MAX_CELLS:
+            reason = f"a line has at most {MAX_CELLS} cells"
+            raise InvalidRequest(f"line {line}: {reason}", (Problem("body", "", reason, line=line),))
         place = found.end()
         if end != ",":
             yield begin, cells

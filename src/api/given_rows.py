@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from src.api.csv_cells import Cells, read_lines
+from src.api.errors import MAX_PROBLEMS
 from src.api.hints import nearest
 from src.api.http import CSV_TYPE, JSON_TYPE, shortened
 from src.api.parameters.values import match_number
@@ -136,6 +137,8 @@ def _read_head(models: TableModels, cells: Cells) -> tuple[str, ...]:
         else:
             continue
         problems.append(Problem("body", "", reason, line=1, column=number))
+        if len(problems) == MAX_PROBLEMS:
+            break
     missing = (name for name in models.required if name not in names)
     problems += (Problem("body", "", f"{name} is missing", line=1) for name in missing)
     if problems:

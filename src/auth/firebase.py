@@ -125,6 +125,8 @@ def _check(token: str, project_id: str, now_s: float) -> Claims:
         raise TokenRefused("it has expired")
     if _instant(claims, "iat") > now_s + LEEWAY_S:
         raise TokenRefused("it was issued in the future")
+    if "nbf" in claims and _instant(claims, "nbf") > now_s + LEEWAY_S:
+        raise TokenRefused("it does not count yet")
     auth_time_s = _instant(claims, "auth_time")
     if auth_time_s > now_s + LEEWAY_S:
         raise TokenRefused("its person signed in in the future")

@@ -1,11 +1,12 @@
 """Settings: from the environment, then from `.env`, then the defaults below."""
 
+import re
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 if TYPE_CHECKING:
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 MIN_SECRET_LENGTH = 32
 HEAD_SHARE = 0.4
+# Parameters of a database URL that are secrets of the driver.
+_find_secrets = re.compile(r"((?:^|&)(?:ssl)?password=)[^&]*")
+_match_origin = re.compile(r"[a-z][a-z0-9+-]*://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?").fullmatch
 DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql", "postgres": "postgresql"}
 
 
@@ -28,7 +32,7 @@ class Settings(BaseSettings):
     web_concurrency: int | None = Field(default=None, ge=1, le=256)
     allow_unauthenticated: bool = False
     authentication: Literal["auto", "on", "off"] = "auto"
-    firebase_project_id: str = ""
+    firebase_project_id: str = Field(default="", pattern="^[a-z0-9.:-]*$")
     firebase_keys_url: str = "https://www.googleapis.com/robot/v1/metadata/x509/securetoken@system.gserviceaccount.com"
     firebase_auth_emulator_host: str = ""
     credentials_cache_s: float = Field(default=10.0, ge=0, le=3600)
@@ -90,6 +94,14 @@ class Settings(BaseSettings):
             raise ValueError("names a port that is no number") from None
         return value
 
+    @field_validator("firebase_keys_url")
+    @classmethod
+    def _is_a_web_address(cls, value: str) -> str:
+        scheme, _, rest = value.partition("://")
+        if scheme not in ("http", "https") or not rest.partition("/")[0]:
+            raise ValueError("is no address of keys; write https://host/path")
+        return value
+
     @field_validator("tombstone_key")
     @classmethod
     def _is_long_enough(cls, value: SecretStr) -> SecretStr:
@@ -109,11 +121,14 @@ class Settings(BaseSettings):
                 raise ValueError("trusts everybody; name the addresses or networks of your proxies")
         return value
 
-    @model_validator(mode="after")
-    def _is_safe_to_listen(self) -> "Settings":
-        if any(origin == "*" for origin in self.allowed_origins):
-            raise ValueError("CORS_ORIGINS lists '*'; name each origin, for example https://study.example")
-        return self
+    @field_validator("cors_origins")
+    @classmethod
+    def _names_origins(cls, value: str) -> str:
+        for origin in _listed(value):
+            # Browsers send an origin in this form, and it is compared letter by letter.
+            if not _match_origin(origin):
+                raise ValueError(f"lists {origin!r}; name each origin as browsers send it: https://study.example")
+        return value
 
     @cached_property
     def url(self) -> "URL":
@@ -131,9 +146,11 @@ class Settings(BaseSettings):
     def safe_url(self) -> str:
         """The database's address for logs, without its password."""
         parts = urlsplit(self.database_url)
-        if parts.password is None:
+        query = _find_secrets.sub(r"\1***", parts.query)
+        if parts.password is None and query == parts.query:
             return self.database_url
-        return parts._replace(netloc=f"{parts.username}:***@{parts.netloc.rpartition('@')[2]}").geturl()
+        netloc = parts.netloc if parts.password is None else f"{parts.username}:***@{parts.netloc.rpartition('@')[2]}"
+        return parts._replace(netloc=netloc, query=query).geturl()
 
     @property
     def is_sqlite(self) -> bool:
@@ -200,4 +217,6 @@ def load_settings() -> Settings:
         first = error.errors(include_input=False, include_url=False)[0]
         name = "_".join(str(part) for part in first["loc"]).upper()
         reason = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-        raise SystemExit(f"Bad setting {name}: {reason}." if name else f"Bad setting: {reason}.") from None
+        raise SystemExit(f"Bad setting {name}: {reason}.") from None
+    except UnicodeDecodeError as error:
+        raise SystemExit(f"Bad settings: .env is no text in UTF-8, from byte {error.start} on.") from None

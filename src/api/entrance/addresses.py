@@ -11,6 +11,7 @@ never taken for one of this machine; walking the list again ends at the same add
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -145,10 +146,10 @@ def _parameters(element: str) -> dict[str, str]:
     """The pairs of one element of `Forwarded`, without quotes. One that is there twice is left out."""
     pairs = [pair.partition("=") for pair in element.split(";")]
     names = [name.strip().lower() for name, _, _ in pairs]
+    # One look at all of them: clients may write thousands.
+    times = Counter(names)
     return {
-        name: value.strip().strip('"')
-        for name, (_, _, value) in zip(names, pairs, strict=True)
-        if names.count(name) == 1
+        name: value.strip().strip('"') for name, (_, _, value) in zip(names, pairs, strict=True) if times[name] == 1
     }
 
 

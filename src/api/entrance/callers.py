@@ -197,6 +197,11 @@ def _user_name(token: str) -> str:
 
 def callers_of(settings: Settings, policies: Policies, proxies: TrustedProxies) -> Callers:
     """What tells who the callers of a service with these settings are."""
+    if settings.firebase_auth_emulator_host and not (settings.is_authenticated and settings.takes_emulator_tokens):
+        log.warning(
+            "FIREBASE_AUTH_EMULATOR_HOST counts for nothing: it needs FIREBASE_PROJECT_ID, ENVIRONMENT=development "
+            "and HOST on this machine"
+        )
     if settings.is_authenticated:
         return Known(settings, policies, proxies)
     if settings.allow_unauthenticated:

@@ -54,13 +54,13 @@ async def connect_postgresql(url: URL, settings: dict[str, str] | None = None) -
     """Connect for a moment, for catalogs and migrations; in UTC, without statements that a pooler would lose.
 
     Raises:
-        DatabaseAway: the server does not answer, or does not let us in.
+        DatabaseAway: the server does not answer, or does not let us in; or the URL says what the driver does not take.
     """
     dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
     in_utc = {"timezone": "UTC", **(settings or {})}
     try:
         return await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S, statement_cache_size=0, server_settings=in_utc)
-    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise DatabaseAway(f"The database at {url.host} cannot be reached: {error}.") from error
 
 

@@ -140,9 +140,12 @@ class SqliteDatabase(SqliteDialogue):
         self._exports = ExportPlaces(settings.max_exports)
 
     async def open(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._writer = Writer(self._path, self._settings)
-        self._in_place = open_reader(self._path)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = Writer(self._path, self._settings)
+            self._in_place = open_reader(self._path)
+        except (OSError, apsw.Error) as error:
+            raise DatabaseAway(f"the file {self._path} cannot be opened for reading and writing: {error}") from error
         self._in_place.set_busy_timeout(0)
         self._in_place.set_progress_handler(self._is_past_deadline, OPCODES_BETWEEN_CHECKS)
         self._readers.open(self._path)
