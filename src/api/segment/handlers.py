@@ -12,7 +12,7 @@ from src.api.deliveries.delivering import Outcome, Result, Verdict, deliver
 from src.api.deliveries.given_events import MAX_EVENTS, GivenEvent, Unreadable
 from src.api.direct import Handler
 from src.api.given_rows import given_row
-from src.api.http import JSON_TYPE, Answer, Request
+from src.api.http import FORM_TYPE, GZIP, JSON_TYPE, Answer, Request
 from src.api.segment.messages import Columns, Envelope, event_of, read_envelope
 from src.api.writer import Writer
 from src.core.access import Action
@@ -73,7 +73,10 @@ class SegmentHandlers:
 
 
 async def _read(request: Request) -> bytes:
-    _, body = await request.packed_body_of(JSON_TYPE)
+    # RudderStack's SDK for Node calls all that it gzips a form. Web pages of others cannot: browsers ask first (CORS)
+    # about a request with a Content-Encoding.
+    is_packed = request.header(b"content-encoding").lower() in GZIP
+    _, body = await request.packed_body_of(*((JSON_TYPE, FORM_TYPE) if is_packed else (JSON_TYPE,)))
     return body
 
 
