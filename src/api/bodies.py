@@ -149,6 +149,10 @@ def _problem(model: type[BaseModel], error: dict[str, Any]) -> Problem:
             return Problem("body", pointer, "is required")
         case "extra_forbidden":
             return Problem("body", pointer, _unknown_member(model, str(error["loc"][-1])))
+        case "too_long" | "string_too_long":
+            return Problem("body", pointer, f"takes at most {error['ctx']['max_length']} characters")
+        case "dict_type" | "model_type":
+            return Problem("body", pointer, "takes a JSON object")
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     return Problem("body", pointer, message if error["type"] == "value_error" else f"must be {message}")
 

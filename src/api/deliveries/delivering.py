@@ -162,7 +162,7 @@ class _Sorting:
         try:
             candidate = self._candidate(label, event)
         except InvalidRequest as error:
-            self.verdicts[label] = Verdict(Result.DROP, error.detail)
+            self.verdicts[label] = Verdict(Result.DROP, error.detail.replace("the body", "the event"))
             return
         first = self._by_key.setdefault(candidate.key, candidate)
         if first is candidate:
