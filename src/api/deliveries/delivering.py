@@ -191,7 +191,7 @@ class _Sorting:
             values[names.sent_at] = self._sent_at
         # Each try is sent at another time, and may write the same instant with another offset.
         ignored = {names.sent_at} if names.utc_offset in checked.named else {names.sent_at, names.utc_offset}
-        return _Candidate(label, str(values[self._writer.table.key]), values, frozenset(ignored))
+        return _Candidate(label, str(values[self._writer.table.key]), values, given.filled | ignored)
 
     def _note_device(self, values: Values) -> None:
         device = values.get(self._delivery.device)

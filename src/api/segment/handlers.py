@@ -65,7 +65,8 @@ class SegmentHandlers:
 
         def read(message: msgspec.Raw) -> GivenEvent:
             try:
-                return given_row(writer.models, event_of(self._columns, bytes(message), envelope, type_, received_at))
+                event = event_of(self._columns, bytes(message), envelope, type_, received_at)
+                return given_row(writer.models, event.text)._replace(filled=event.filled)
             except InvalidRequest as error:
                 return Unreadable(error.detail.replace("the body", "the message"))
 
