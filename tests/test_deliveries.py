@@ -122,6 +122,14 @@ def test_reasons_speak_of_the_event(idle_client: httpx.Client) -> None:
     ]
 
 
+@pytest.mark.parametrize("text", ["\ud83d", "a\ud83d and more", "\ud83d\ud83d"])
+def test_half_of_an_emoji_is_called_so(idle_client: httpx.Client, text: str) -> None:
+    body = json.dumps([event(event_data={"whole": "\U0001f600", "text": text})])
+    answer = idle_client.post("/events/-/batch", content=body, headers={"Content-Type": "application/json"})
+    result = answer.json()["results"]["0"]
+    assert (result["result"], "half of a surrogate pair" in result["detail"]) == ("drop", True)
+
+
 def test_same_id_with_other_content_is_dropped_with_the_reason(client: httpx.Client) -> None:
     first = event(user_id="ada")
     deliver(client, [first])
