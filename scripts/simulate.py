@@ -39,6 +39,8 @@ def main(words: list[str] | None = None) -> int:
             print(obstacle, file=sys.stderr)
             return 1
         sound = arguments.verify and path.exists()
+        if arguments.verify and not sound:
+            print(f"There is no truth in {path} yet, so phones deliver first")
         if not sound:
             sound = simulate(study, service, path, Pace(arguments.speed), arguments.clients)
         if not arguments.verify:
@@ -72,19 +74,29 @@ def simulate(study: Study, service: Service, path: Path, pace: Pace, clients: in
     return not truth.unexpected
 
 
+def _count(word: str) -> int:
+    number = int(word)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{word} is less than 1")
+    return number
+
+
+_count.__name__ = "count"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m scripts.simulate", description="Phones of a study, simulated.")
-    parser.add_argument("--participants", type=int, default=10)
-    parser.add_argument("--days", type=int, default=7)
-    parser.add_argument("--events-per-day", type=int, default=200, help="of each participant, about")
+    parser.add_argument("--participants", type=_count, default=10)
+    parser.add_argument("--days", type=_count, default=7)
+    parser.add_argument("--events-per-day", type=_count, default=200, help="of each participant, about")
     parser.add_argument("--faults", default=",".join(CHANCES), help="default: all (%(default)s)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--base-url", default=os.environ.get("BASE_URL", "http://127.0.0.1:8000"))
     parser.add_argument("--api-key", default=os.environ.get("API_KEY"), help="default: the environment's API_KEY")
     parser.add_argument("--output", type=Path, default=None, help="the truth; default: data/truth-<seed>.jsonl")
     parser.add_argument("--speed", type=float, default=0, metavar="EVENTS", help="at most so many a second; 0: any")
-    parser.add_argument("--clients", type=int, default=8, help="phones that send at the same time")
-    parser.add_argument("--verify", action="store_true", help="compare the service with the truth")
+    parser.add_argument("--clients", type=_count, default=8, help="phones that send at the same time")
+    parser.add_argument("--verify", action="store_true", help="compare with the truth, made first if it is not there")
     parser.add_argument(
         "--clock-tolerance-ms", type=int, default=50, help="how far this clock and the service's differ"
     )

@@ -99,6 +99,37 @@ def test_body_that_cannot_be_split_is_refused(idle_client: httpx.Client, body: b
     assert answer.status_code == 400, answer.text
 
 
+def test_mark_of_byte_order_costs_no_event(client: httpx.Client) -> None:
+    for media_type, text in (
+        ("application/x-ndjson", "\n".join(json.dumps(event()) for _ in range(2))),
+        ("application/json", json.dumps([event(), event()])),
+        ("application/json", json.dumps({"batch": [event(), event()]})),
+    ):
+        body = text.encode("utf-8-sig")
+        answer = client.post("/events/-/batch", content=body, headers={"Content-Type": media_type})
+        assert answer.json()["accepted"] == 2, answer.text
+    assert count(client) == 6
+
+
+def test_reasons_speak_of_the_event(idle_client: httpx.Client) -> None:
+    events: list[Any] = [5, event(device_id="x" * 256), event(event_type="x" * 256), event(event_data="x")]
+    details = [each["detail"] for each in deliver(idle_client, events)["results"].values()]
+    assert details == [
+        "the event must be a JSON object",
+        "device_id: takes at most 255 characters",
+        "event_type: takes at most 255 characters",
+        "event_data: takes a JSON object",
+    ]
+
+
+@pytest.mark.parametrize("text", ["\ud83d", "a\ud83d and more", "\ud83d\ud83d"])
+def test_half_of_an_emoji_is_called_so(idle_client: httpx.Client, text: str) -> None:
+    body = json.dumps([event(event_data={"whole": "\U0001f600", "text": text})])
+    answer = idle_client.post("/events/-/batch", content=body, headers={"Content-Type": "application/json"})
+    result = answer.json()["results"]["0"]
+    assert (result["result"], "half of a surrogate pair" in result["detail"]) == ("drop", True)
+
+
 def test_same_id_with_other_content_is_dropped_with_the_reason(client: httpx.Client) -> None:
     first = event(user_id="ada")
     deliver(client, [first])
@@ -230,6 +261,9 @@ def test_gzip_is_read_and_a_bomb_is_refused(client: httpx.Client) -> None:
     assert send(packed[:-5]).status_code == 400
     assert send(b"no gzip").status_code == 400
     assert send(packed + b"x").status_code == 400
+    headers = {"Content-Type": "application/json", "Content-Encoding": "br"}
+    other = client.post("/events/-/batch", content=packed, headers=headers)
+    assert (other.status_code, "gzip it" in other.json()["detail"]) == (415, True)
     assert send(gzip.compress(b" " * 200_000_000)).status_code == 413
 
 

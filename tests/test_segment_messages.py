@@ -152,6 +152,23 @@ def test_without_a_time_it_happened_when_it_arrived(service: tuple[httpx.Client,
     assert row["event_data"]["timestamp"] == value
 
 
+def test_without_a_time_the_original_one_counts(service: tuple[httpx.Client, str]) -> None:
+    """The SDK of RudderStack for Node says nothing else."""
+    row = store(service, message(timestamp=None, originalTimestamp="2026-01-31T10:30:00.125+01:00"))
+    assert (instant(row["ts"]), row["utc_offset_min"]) == (instant("2026-01-31T09:30:00.125Z"), 60)
+    assert row["event_data"]["originalTimestamp"] == "2026-01-31T10:30:00.125+01:00"
+
+
+def test_without_a_time_it_is_known_again(service: tuple[httpx.Client, str]) -> None:
+    client, _ = service
+    sent = message()
+    del sent["timestamp"]
+    for _ in range(2):
+        assert client.post("/v1/track", json=sent).json() == {"success": True}
+        assert client.post("/v1/batch", json={"batch": [sent]}).json() == {"success": True}
+    assert client.post("/v1/track", json=sent | {"properties": {"other": 1}}).status_code == 400
+
+
 def test_ids_that_are_no_uuids_become_some(service: tuple[httpx.Client, str]) -> None:
     row = store(service, message(messageId="ajs-1"))
     assert (row["event_id"], row["event_data"]["messageId"]) == (str(uuid5(NAMESPACE, '"ada"\0ajs-1')), "ajs-1")

@@ -1,6 +1,7 @@
 """The SDKs of Segment and RudderStack deliver here unmodified: once, also when answers get lost or limits are met."""
 
 import base64
+import gzip
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -179,6 +180,16 @@ def test_while_the_service_is_away_messages_wait(sdk: Callable[..., Any], migrat
             with proxy.serving():
                 client.flush()
         assert (failures.errors, events(migrated_url)) == ([], 1)
+
+
+def test_what_is_gzipped_may_be_called_a_form(client: httpx.Client) -> None:
+    """As the SDK of RudderStack for Node does. Without gzip it could come from any web page."""
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    packed = gzip.compress(json.dumps(body()).encode())
+    assert client.post("/v1/batch", content=packed, headers=form | {"Content-Encoding": "gzip"}).status_code == 200
+    assert client.post("/v1/batch", content=json.dumps(body()), headers=form).status_code == 415
+    assert client.post("/v1/batch", content=packed, headers=form).status_code == 415
+    assert [row["event_type"] for row in client.get("/events").json()] == ["tap"]
 
 
 def basic(text: str) -> dict[str, str]:

@@ -107,6 +107,26 @@ def test_an_unknown_fault_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "'rain'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["--participants", "0"], ["--days", "-1"], ["--clients", "0"]])
+def test_a_study_of_nothing_is_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        simulate.main(words)
+    assert "is less than 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("", "Nothing was compared"), ("{}\n", "line 1 of"), ("[]\n", "line 1 of"), ("no", "line 1 of")]
+)
+def test_what_is_no_truth_proves_nothing(
+    client: httpx.Client, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, said: str
+) -> None:
+    truth = tmp_path / "truth.jsonl"
+    truth.write_text(text)
+    assert run(client, truth, "--verify") == 1
+    printed = capsys.readouterr()
+    assert said in printed.out + printed.err
+
+
 @pytest.mark.parametrize("faults", ["", ",".join(CHANCES)])
 def test_the_same_seed_makes_the_same_life(faults: str) -> None:
     study = Study(1, 1, 3, parse_faults(faults))

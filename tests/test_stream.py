@@ -10,8 +10,14 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
+from starlette.types import Scope
 
+from src.api.entrance.access import Principal
+from src.api.entrance.door import Door
+from src.api.watching.listeners import Listener
 from src.core.values import new_uuid
+from src.db.connection import Connection
+from src.db.feeds import ROWS_PER_READ, Feed, NumberedKey
 from src.main import create_app
 from tests.databases import is_sqlite, run_sql
 from tests.server import serving, settings_for
@@ -278,6 +284,63 @@ def test_an_idle_stream_says_that_it_lives(client: httpx.Client, monkeypatch: py
         # What it has not seen because of its filters it need not look through again.
         stream.wait_for(lambda: stream.last_id == place + 1)
         assert stream.events == []
+
+
+def test_checks_of_the_caller_put_no_comment_off(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    wait = Listener.wait
+
+    async def noted(listener: Listener, seconds: float) -> bool:
+        waits.append(seconds)
+        return await wait(listener, seconds)
+
+    monkeypatch.setattr("src.api.watching.stream.MIN_CHECK_S", 0.2)
+    monkeypatch.setattr("src.api.watching.stream.KEEP_ALIVE_S", 0.3)
+    monkeypatch.setattr(Listener, "wait", noted)
+    app = create_app(settings_for(migrated_url, credentials_cache_s=0.0))
+    with serving(app) as client, Listening(client) as stream:
+        stream.wait_for(lambda: stream.comments >= 2)
+    assert any(seconds < 0.15 for seconds in waits)
+
+
+def test_a_comment_names_no_row_that_is_not_sent_yet(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    check = Door.identify_again
+
+    async def check_slowly(door: Door, scope: Scope) -> Principal:
+        await asyncio.sleep(0.3)
+        return await check(door, scope)
+
+    monkeypatch.setattr(Door, "identify_again", check_slowly)
+    monkeypatch.setattr("src.api.watching.stream.MIN_CHECK_S", 0.1)
+    monkeypatch.setattr("src.api.watching.stream.KEEP_ALIVE_S", 0.1)
+    app = create_app(settings_for(migrated_url, credentials_cache_s=0.0))
+    with serving(app) as client, Listening(client) as stream:
+        for _ in range(10):
+            client.post("/events", json=[event(), event()])
+            time.sleep(0.2)
+        # Whoever reads it refuses ids that go back.
+        stream.wait_for_events(20)
+
+
+def test_a_stream_tells_how_far_it_has_looked_through_rows_it_does_not_see(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = 4 * ROWS_PER_READ
+    answer = client.post("/events", json=[event() for _ in range(number)])
+    assert answer.status_code == 201, answer.text
+    # A stream that begins numbers what is there.
+    client.head(STREAM)
+    read = Feed.read
+
+    async def read_slowly(feed: Feed, db: Connection, first: int) -> list[NumberedKey]:
+        await asyncio.sleep(0.2)
+        return await read(feed, db, first)
+
+    monkeypatch.setattr(Feed, "read", read_slowly)
+    monkeypatch.setattr("src.api.watching.stream.KEEP_ALIVE_S", 0.01)
+    with Listening(client, "?user_id=nobody", last_id=0) as stream:
+        stream.wait_for(lambda: 0 < stream.last_id < number)
+        stream.wait_for(lambda: stream.last_id == number)
 
 
 def test_head_has_no_body_and_leaves_nobody_behind(client: httpx.Client) -> None:

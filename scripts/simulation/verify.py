@@ -42,7 +42,11 @@ class Known:
 
 
 class TruthRead:
-    """A truth as it was written down."""
+    """A truth as it was written down.
+
+    Raises:
+        ValueError: it is none.
+    """
 
     def __init__(self, path: Path) -> None:
         self.rows: dict[str, dict[str, Known]] = {path: {} for path in KEYS}
@@ -51,8 +55,11 @@ class TruthRead:
         self.unexpected: list[str] = []
         self.seeds: set[int] = set()
         with path.open(encoding="utf-8") as lines:
-            for line in lines:
-                self._read(json.loads(line))
+            for number, line in enumerate(lines, 1):
+                try:
+                    self._read(json.loads(line))
+                except (KeyError, TypeError, AttributeError, ValueError):
+                    raise ValueError(f"line {number} of {path} is none of a truth") from None
 
     def _read(self, line: Row) -> None:
         if resource := line.get("acknowledged") or line.get("maybe"):
@@ -92,8 +99,8 @@ class Findings(NamedTuple):
 
     @property
     def is_sound(self) -> bool:
-        """Whether nothing is wrong."""
-        return not any(self.faults.values())
+        """Whether nothing is wrong; nothing compared proves nothing."""
+        return any(self.compared.values()) and not any(self.faults.values())
 
     def table(self) -> str:
         """What was compared and what is wrong, for people."""
@@ -103,6 +110,8 @@ class Findings(NamedTuple):
         for kind, sentences in self.faults.items():
             lines.append(f"{len(sentences):>14,}  {kind}")
             lines += [f"{'':>14}    {sentence}" for sentence in sentences[:EXAMPLES]]
+        if not any(self.compared.values()):
+            lines += ["", "Nothing was compared: the truth has no rows."]
         return "\n".join(lines)
 
 

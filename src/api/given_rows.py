@@ -35,6 +35,8 @@ class Given(NamedTuple):
     """Where it begins, in a body of lines, counted from 1."""
     columns: tuple[str, ...] = ()
     """The columns of its line, in a CSV; a cell without value is no member of the row."""
+    filled: frozenset[str] = frozenset()
+    """Columns that whoever reads it has filled, with another value each time."""
 
 
 def given_row(models: TableModels, body: bytes) -> Given:

@@ -31,6 +31,7 @@ ROWS_TYPES = (JSON_TYPE, NDJSON_TYPE, CSV_TYPE)
 PATCH_TYPES = (MERGE_PATCH_TYPE, JSON_TYPE)
 # The two names of one coding (RFC 9110).
 GZIP = (b"gzip", b"x-gzip")
+PLAIN = (b"", b"identity")
 # What the body of a long query may be.
 QUERY_TYPES = (JSON_TYPE, FORM_TYPE)
 # What an answer may depend on, for caches.
@@ -188,6 +189,10 @@ class Request(NamedTuple):
             InvalidRequest: it is said to be gzipped and is not.
         """
         most, coding = self.settings.max_bulk_bytes, self.header(b"content-encoding").lower()
+        if coding not in (*GZIP, *PLAIN):
+            raise UnsupportedMedia(
+                "a body is read as it is here, or gzipped; send it without Content-Encoding, or gzip it"
+            )
         if coding not in GZIP:
             return await self._read(media_types, most)
         media_type, packed = await self._read(media_types, most, coding=b"")
@@ -229,7 +234,7 @@ def check_media_type(content_type: bytes, content_encoding: bytes, known: tuple[
 
     A missing type is refused too: a foreign web page can send that without asking first (CORS).
     """
-    if content_encoding.lower() not in (b"", b"identity"):
+    if content_encoding.lower() not in PLAIN:
         raise UnsupportedMedia("a body is read as it is here; send it without Content-Encoding")
     if content_type in known:
         return content_type

@@ -5,6 +5,7 @@ it lets pass (duplicate members, depth) is checked here.
 """
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ _encode = msgspec.json.Encoder().encode
 # Five times faster than to search for [0-9]{309}.
 _LONG_INTEGER = b"0" * 309
 _DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
+_find_half_a_pair = re.compile(rb"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])").search
 MAX_DOUBLE = int(sys.float_info.max)
 _CONTAINERS = frozenset({dict, list})
 # Of longer bodies, it is not worth counting whether they have few brackets.
@@ -50,7 +52,7 @@ def parse_json(body: bytes, levels: int = 1) -> Json:
     except RecursionError:
         raise _too_deep() from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        reason = "the text is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        reason = _why(error, body)
         raise InvalidRequest(f"the body is not JSON: {reason}", (Problem("body", "", reason),)) from None
     # A value has no more levels than its text has brackets.
     has_many = len(body) > LONG or body.count(b"{") + body.count(b"[") > MAX_JSON_DEPTH
@@ -65,6 +67,15 @@ def parse_json(body: bytes, levels: int = 1) -> Json:
     if not is_canonical:
         json.loads(text, object_pairs_hook=_refuse_duplicates, parse_int=_unread, parse_float=_unread)
     return Json(value, text, is_canonical)
+
+
+def _why(error: Exception, body: bytes) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "the text is not UTF-8"
+    # Programs that count in UTF-16 cut emoji in two; of the last one in a body the parser says that the body was cut.
+    if _find_half_a_pair(body):
+        return "a text has half of a surrogate pair; cut texts between characters"
+    return str(error)
 
 
 def need_object(value: Any) -> dict[str, Any]:

@@ -169,7 +169,7 @@ class _Sorting:
         try:
             candidate = self._candidate(label, event)
         except InvalidRequest as error:
-            self.verdicts[label] = Verdict(Result.DROP, error.detail)
+            self.verdicts[label] = Verdict(Result.DROP, error.detail.replace("the body", "the event"))
             return
         first = self._by_key.setdefault(candidate.key, candidate)
         if first is candidate:
@@ -198,7 +198,7 @@ class _Sorting:
         if self._sent_at and values.get(names.sent_at) is None:
             values[names.sent_at] = self._sent_at
         ignored = self._ignored if names.utc_offset in named else self._ignored_if_unsaid
-        return _Candidate(label, str(values[self._table.key]), values, ignored)
+        return _Candidate(label, str(values[self._table.key]), values, given.filled | ignored)
 
     def _note_device(self, values: Values) -> None:
         device = values.get(self._delivery.device)

@@ -1,5 +1,6 @@
 """Bodies of events as devices send them: each event stands for itself, so that a bad one harms no other."""
 
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import islice
@@ -45,6 +46,8 @@ async def read_batch(request: Request, models: TableModels) -> GivenBatch:
         BodyTooLarge: it has too many events, or too many bytes, packed or unpacked.
     """
     media_type, body = await request.packed_body_of(JSON_TYPE, NDJSON_TYPE)
+    # Some programs write it before all text. It is no part of JSON, and would cost the event of the first line.
+    body = body.removeprefix(BOM_UTF8)
     if media_type == NDJSON_TYPE:
         return GivenBatch(_limited(_split_lines(models, body)), None)
     is_one_array = is_array(body)

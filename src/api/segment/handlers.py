@@ -12,7 +12,7 @@ from src.api.deliveries.delivering import Outcome, Result, Verdict, deliver
 from src.api.deliveries.given_events import MAX_EVENTS, GivenEvent, Unreadable
 from src.api.direct import Handler
 from src.api.given_rows import given_row
-from src.api.http import JSON_TYPE, Answer, Request
+from src.api.http import FORM_TYPE, GZIP, JSON_TYPE, Answer, Request
 from src.api.segment.messages import Columns, Envelope, event_of, read_envelope
 from src.api.writer import Writer
 from src.core.access import Action
@@ -65,7 +65,8 @@ class SegmentHandlers:
 
         def read(message: msgspec.Raw) -> GivenEvent:
             try:
-                return given_row(writer.models, event_of(self._columns, bytes(message), envelope, type_, received_at))
+                event = event_of(self._columns, bytes(message), envelope, type_, received_at)
+                return given_row(writer.models, event.text)._replace(filled=event.filled)
             except InvalidRequest as error:
                 return Unreadable(error.detail.replace("the body", "the message"))
 
@@ -73,7 +74,10 @@ class SegmentHandlers:
 
 
 async def _read(request: Request) -> bytes:
-    _, body = await request.packed_body_of(JSON_TYPE)
+    # RudderStack's SDK for Node calls all that it gzips a form. Web pages of others cannot: browsers ask first (CORS)
+    # about a request with a Content-Encoding.
+    is_packed = request.header(b"content-encoding").lower() in GZIP
+    _, body = await request.packed_body_of(*((JSON_TYPE, FORM_TYPE) if is_packed else (JSON_TYPE,)))
     return body
 
 

@@ -42,6 +42,15 @@ class Columns(NamedTuple):
     """All else."""
 
 
+class Event(NamedTuple):
+    """A message as a new row."""
+
+    text: bytes
+    """The row as JSON."""
+    filled: frozenset[str]
+    """The columns that the message says nothing of, and that are others each time it arrives."""
+
+
 class Envelope(msgspec.Struct, rename="camel"):
     """What a batch says of all of its messages."""
 
@@ -67,8 +76,8 @@ def read_envelope(body: bytes) -> Envelope:
         raise InvalidRequest(f"the body {reason}", (Problem("body", "", reason),)) from None
 
 
-def event_of(columns: Columns, text: bytes, envelope: Envelope, type_: str, received_at: datetime) -> bytes:
-    """Make the JSON text of a new row from that of a message; `type_` is that of one that does not say its own.
+def event_of(columns: Columns, text: bytes, envelope: Envelope, type_: str, received_at: datetime) -> Event:
+    """Make a new row from the JSON text of a message; `type_` is that of one that does not say its own.
 
     Raises:
         InvalidRequest: the message is no object of strict JSON, or has no type.
@@ -82,15 +91,18 @@ def event_of(columns: Columns, text: bytes, envelope: Envelope, type_: str, rece
     for name in TAKEN:
         # What is not said is null in the document, so that a column which the server fills is not taken for it.
         rest.setdefault(name, NULL)
+    # RudderStack's SDK for Node says only this.
+    happened_at = _take_instant(rest, "timestamp") or _instant_of(_value(rest, "originalTimestamp"))
     row: dict[str, object] = {
         columns.message_id: _take_id(rest),
         columns.user_id: _take_user(rest),
         columns.name: _take_name(rest),
         columns.source: _source_of(rest),
-        columns.timestamp: _take_instant(rest, "timestamp") or received_at.isoformat(),
+        columns.timestamp: happened_at or received_at.isoformat(),
         columns.sent_at: _take_instant(rest, "sentAt") or _instant_of(envelope.sent_at),
     }
-    return msgspec.json.encode(row | {columns.document: rest})
+    filled = frozenset() if happened_at else frozenset({columns.timestamp})
+    return Event(msgspec.json.encode(row | {columns.document: rest}), filled)
 
 
 def _checked(text: bytes) -> bytes:

@@ -77,6 +77,11 @@ class Listener:
         self.number = max(self.number, end)
         return True
 
+    @property
+    def has_pieces(self) -> bool:
+        """Whether something waits to be taken."""
+        return bool(self._pieces)
+
     def take(self) -> Piece | None:
         """The next piece that waits."""
         if not self._pieces:

@@ -64,7 +64,11 @@ async def _chunks(request: Request, watch: Watch, listener: Listener, tally: Tal
     yield b"retry: %d\n%b" % (RETRY_MS, _place_of(listener))
     check_s = max(MIN_CHECK_S, request.settings.credentials_cache_s)
     spoke_at = checked_at = monotonic()
-    async with aclosing(watch.follow(listener, min(check_s, KEEP_ALIVE_S))) as pieces:
+
+    def patience_s() -> float:
+        return max(0.0, min(checked_at + check_s, spoke_at + KEEP_ALIVE_S) - monotonic())
+
+    async with aclosing(watch.follow(listener, patience_s)) as pieces:
         async for piece in pieces:
             if monotonic() - checked_at >= check_s:
                 if not await _still_counts(request, listener):
@@ -74,7 +78,8 @@ async def _chunks(request: Request, watch: Watch, listener: Listener, tally: Tal
                 spoke_at = monotonic()
                 tally.rows += piece.rows
                 yield piece.text
-            elif monotonic() - spoke_at >= KEEP_ALIVE_S:
+            elif monotonic() - spoke_at >= KEEP_ALIVE_S and not listener.has_pieces:
+                # What came during the check is behind the listener's number, and not sent yet.
                 spoke_at = monotonic()
                 yield b": still here\n%b" % _place_of(listener)
 

@@ -58,9 +58,10 @@ class Watch:
         await self.feed.number_all(self._db)
         return await self.feed.next_number(self._db)
 
-    async def follow(self, listener: Listener, patience_s: float) -> AsyncGenerator[Piece | None, None]:
+    async def follow(self, listener: Listener, patience_s: Callable[[], float]) -> AsyncGenerator[Piece | None, None]:
         """Yield what a listener is told, in pieces; None wherever nothing came for so many seconds.
 
+        Also None where a listener that stands behind has read rows of which it sees none.
         It ends with the listener, or where that cannot be told all.
         """
         self.listeners.add(listener)
@@ -70,7 +71,9 @@ class Watch:
                     yield piece
                 elif not (listener.is_at_end or self._takes_over(listener)):
                     await self._read_alone(listener)
-                elif not await listener.wait(patience_s):
+                    if not listener.has_pieces:
+                        yield None
+                elif not await listener.wait(patience_s()):
                     yield None
         finally:
             self.listeners.discard(listener)
