@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -292,6 +293,28 @@ def test_a_sqlite_file_that_cannot_grow_is_503_and_recovers_alone(
             limit_files_of(process, resource.RLIM_INFINITY)
             wait_for(201, lambda: client.post("/events", json=event))
             assert len(client.get("/events").json()) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/events/-/batch", b'{"batch":[' + b"[]," * 2_000_000 + b"x]}"),
+        ("/events/-/batch", b"[" + b'{"a":1e2},' * 700_000 + b"{}]"),
+        ("/events", b"[" + b'{"a":1e2},' * 700_000 + b"{}]"),
+    ],
+    ids=["broken", "other digits", "other digits as rows"],
+)
+def test_a_body_that_is_slow_to_read_holds_up_nobody(migrated_url: str, tmp_path: Path, path: str, body: bytes) -> None:
+    with service(migrated_url, tmp_path, web_concurrency=1) as client, ThreadPoolExecutor(1) as other:
+        began, longest_s = time.monotonic(), 0.0
+        headers = {"Content-Type": "application/json"}
+        sending = other.submit(client.post, path, content=body, headers=headers)
+        while not sending.done():
+            asked = time.monotonic()
+            assert client.get("/health/live").status_code == 200
+            longest_s = max(longest_s, time.monotonic() - asked)
+        assert sending.result().status_code in (400, 413)
+        assert longest_s < (time.monotonic() - began) / 2
 
 
 def limit_files_of(process: ServiceProcess, size: int) -> None:

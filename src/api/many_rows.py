@@ -9,6 +9,7 @@ from src.api.conditions import refuse_conditions
 from src.api.deletion import Deletion
 from src.api.given_rows import MAX_ROWS
 from src.api.http import PATCH_TYPES, Answer, Request, shortened
+from src.api.long_bodies import read_in_turns
 from src.api.merge_patch import Patch
 from src.api.preferences import IGNORE, MERGE, Preferences, read_preferences
 from src.api.query import parse_conditions, split_query
@@ -31,7 +32,7 @@ RESOLUTIONS = {"": OnConflict.REFUSE, IGNORE: OnConflict.IGNORE, MERGE: OnConfli
 
 async def create_many(request: Request, writer: Writer, media_type: bytes, body: bytes, prefers: Preferences) -> Answer:
     """Insert the rows of a body, all of them or none; answer those that were written, in their order."""
-    rows = read_rows(writer.models, media_type, body)
+    rows = await read_in_turns(request, body, lambda text: read_rows(writer.models, media_type, text))
 
     async def insert(db: Connection) -> list[str]:
         keys = await writer.insert_many(db, rows, RESOLUTIONS[prefers.resolution])

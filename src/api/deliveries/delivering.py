@@ -1,7 +1,7 @@
 """Storing what a device delivers: each row for itself, all of them in one transaction."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -85,7 +85,7 @@ class _ErasedMeanwhile(Exception):
 
 
 async def deliver(
-    request: Request, writer: Writer, events: Sequence[GivenEvent], sent_at: datetime | None, *, is_rehearsal: bool
+    request: Request, writer: Writer, events: Iterable[GivenEvent], sent_at: datetime | None, *, is_rehearsal: bool
 ) -> Outcome:
     """Store what can be stored. When this returns, every row that it calls ok or a duplicate is committed.
 

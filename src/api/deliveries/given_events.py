@@ -10,6 +10,7 @@ from src.api.deliveries.splitting import FORM, items_of, members_of
 from src.api.given_rows import Given, decode_members, given_array, given_row
 from src.api.hints import nearest
 from src.api.http import JSON_TYPE, NDJSON_TYPE, Request, is_array, shortened
+from src.api.long_bodies import read_in_turns
 from src.api.strict_json import Json, need_object, parse_json
 from src.core import values
 from src.core.errors import BodyTooLarge, InvalidRequest, Problem
@@ -46,6 +47,10 @@ async def read_batch(request: Request, models: TableModels) -> GivenBatch:
         BodyTooLarge: it has too many events, or too many bytes, packed or unpacked.
     """
     media_type, body = await request.packed_body_of(JSON_TYPE, NDJSON_TYPE)
+    return await read_in_turns(request, body, lambda text: _read(models, media_type, text))
+
+
+def _read(models: TableModels, media_type: bytes, body: bytes) -> GivenBatch:
     # Some programs write it before all text. It is no part of JSON, and would cost the event of the first line.
     body = body.removeprefix(BOM_UTF8)
     if media_type == NDJSON_TYPE:
@@ -70,8 +75,10 @@ def _read_pieces(models: TableModels, body: bytes, *, is_one_array: bool) -> Giv
     """Read a body that is broken somewhere: what is whole in it harms nothing else."""
     if is_one_array:
         return GivenBatch(_limited(_split_array(models, body)), None)
-    members = dict(members_of(body))
-    _refuse_unknown(members)
+    members: dict[str, bytes] = {}
+    for name, text in members_of(body):
+        _refuse_unknown([name])
+        members[name] = text
     if not is_array(members.get("batch", b"")):
         raise _refused("/batch", f"takes an array: {FORM}")
     try:
@@ -97,7 +104,7 @@ def _read_sent_at(value: object) -> datetime | None:
 
 
 def _split_array(models: TableModels, body: bytes) -> Iterator[GivenEvent]:
-    for item in items_of(body)[: MAX_EVENTS + 1]:
+    for item in items_of(body):
         yield _read_alone(models, item)
 
 

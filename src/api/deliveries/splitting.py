@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -16,16 +16,18 @@ FORM = 'send an array of rows, {"batch": [...], "sentAt": "..."}, or lines of JS
 _decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-def items_of(body: bytes) -> Sequence[bytes]:
-    """The texts of an array's items.
+def items_of(body: bytes) -> Iterator[bytes]:
+    """Yield the texts of an array's items, as far as somebody wants them.
 
     Raises:
         InvalidRequest: where one ends cannot be told.
     """
     try:
-        return [bytes(text) for text in _decode_items(body)]
+        items = _decode_items(body)
     except (msgspec.MsgspecError, RecursionError):
-        return [text for _, text in _scan(body)]
+        yield from (text for _, text in _scan(body))
+    else:
+        yield from map(bytes, items)
 
 
 def members_of(body: bytes) -> Iterator[tuple[str, bytes]]:

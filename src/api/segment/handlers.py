@@ -70,7 +70,7 @@ class SegmentHandlers:
             except InvalidRequest as error:
                 return Unreadable(error.detail.replace("the body", "the message"))
 
-        return await deliver(request, writer, [*map(read, messages)], None, is_rehearsal=False)
+        return await deliver(request, writer, map(read, messages), None, is_rehearsal=False)
 
 
 async def _read(request: Request) -> bytes:
