@@ -31,8 +31,8 @@ from src.db.queries.writes import OnConflict
 from src.models import event_log
 
 EVENTS = 1000
-CONNECTIONS = 2
-BATCHES_PER_ROUND = 10
+CONNECTIONS = 4
+BATCHES_PER_ROUND = 16
 DELIVERED, COPY, INSERT, MANY = "delivered", "COPY", "same INSERT", "executemany"
 BARS = {"postgresql": {COPY: 0.4, INSERT: 0.55}, "sqlite": {MANY: 0.4}}
 INFO = event_log.TABLE.info
