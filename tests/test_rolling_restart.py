@@ -17,6 +17,7 @@ from uuid import uuid4
 import pytest
 
 from scripts.service_process import MAIN, ServiceProcess
+from src.serve import rolling
 from tests.test_serving import start_with
 
 CLIENTS_OF_A_KIND = 5
@@ -182,6 +183,43 @@ def test_second_signal_while_restarting_ends_with_new_workers(tmp_path: Path, co
         code.write_text("newest")
         serving.signal(signal.SIGHUP)
         wait_until(lambda: "Restarted" in serving.log.read_text() and serving.get("/code")[1] == "newest")
+
+
+class Slot:
+    """A worker that serves at once."""
+
+    def __init__(self, number: int, command: object = None) -> None:
+        self.number, self.command, self.is_alive = number, command, True
+
+    def has_served(self) -> bool:
+        return True
+
+    def tend(self) -> None: ...
+
+    def retire(self) -> None:
+        self.is_alive = False
+
+    def end(self) -> None: ...
+
+
+@pytest.mark.parametrize("steps", range(8))
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_second_signal_replaces_whoever_is_there_when_it_comes(
+    monkeypatch: pytest.MonkeyPatch, workers: int, steps: int
+) -> None:
+    """Also a worker that has started, and has not taken its place yet."""
+    monkeypatch.setattr(rolling, "WorkerSlot", Slot)
+    slots: Any = [Slot(number) for number in range(workers)]
+    restart = rolling.RollingRestart(slots, 1.0)
+    restart.begin()
+    for _ in range(steps):
+        restart.step()
+    old = [*slots, *restart.others]
+    restart.begin()
+    while restart.is_under_way:
+        restart.step()
+    assert not any(slot in old for slot in slots)
+    assert [slot.number for slot in slots] == list(range(workers))
 
 
 def test_signal_to_restart_changes_nothing_at_the_end(tmp_path: Path) -> None:

@@ -43,7 +43,12 @@ class RollingRestart:
     def begin(self) -> None:
         """Replace all workers that are in the list now, also those that an earlier signal has brought there."""
         log.info("Restarting: each worker is replaced once a new one serves")
+        replaced = self._old[0] if self._old else None
         self._old = list(self._slots)
+        if self._new is not None and replaced is not None:
+            # The one that starts may be older than what the signal is about: it takes its place first, and goes last.
+            self._old.remove(replaced)
+            self._old = [replaced, *self._old, self._new]
 
     def step(self) -> None:
         """Go as far as one can go now."""
